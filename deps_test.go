@@ -1,0 +1,119 @@
+package lanyard_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/lanyard-id/lanyard"
+
+// order lists every package of the module; one may import only those above it.
+// A package that is not listed fails the test: say where it belongs first.
+var order = []string{
+	"internal/azure",
+	"internal/audit",
+	"internal/store",
+	"internal/token",
+	"internal/directory",
+	"internal/rbac",
+	"internal/arm",
+	"internal/provider",
+	"internal/entra",
+	"internal/keyvault",
+	"internal/proxy",
+	"internal/server",
+	"cmd/lanyard",
+}
+
+// planes may not import each other, whatever their order: what one needs of
+// another comes through a small interface that internal/server fills.
+var planes = [][]string{
+	{"internal/arm", "internal/provider"},
+	{"internal/entra"},
+	{"internal/keyvault"},
+}
+
+// onlyUsers names libraries that one package has to itself, so that the rest
+// does not come to depend on them.
+var onlyUsers = map[string][]string{
+	"go.etcd.io/":                        {"internal/store"},
+	"github.com/go-jose/go-jose":         {"internal/token"},
+	"github.com/coreos/go-oidc":          {"internal/token"},
+	"sigs.k8s.io/controller-runtime":     {"internal/controller"},
+	"github.com/google/nftables":         {"internal/node"},
+	"github.com/vishvananda/netlink":     {"internal/node"},
+	"github.com/distribution/":           {"internal/registry"},
+	"helm.sh/":                           {"internal/attach"},
+	"github.com/Azure/azure-sdk-for-go/": {},
+}
+
+type goPackage struct {
+	ImportPath   string
+	Imports      []string
+	TestImports  []string
+	XTestImports []string
+}
+
+func TestImportRules(t *testing.T) {
+	for _, p := range goList(t) {
+		name := strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
+		if name == "" { // the root holds tests only
+			continue
+		}
+		place := slices.Index(order, name)
+		if place < 0 {
+			t.Errorf("package %s is not listed in deps_test.go: add it at its place in the order", name)
+			continue
+		}
+		for _, imported := range p.Imports {
+			checkImport(t, name, place, imported)
+		}
+	}
+}
+
+func checkImport(t *testing.T, name string, place int, imported string) {
+	t.Helper()
+	for library, users := range onlyUsers {
+		if strings.HasPrefix(imported, library) && !slices.Contains(users, name) {
+			t.Errorf("package %s imports %s, which is for %v only", name, imported, users)
+		}
+	}
+	inner, ok := strings.CutPrefix(imported, module+"/")
+	if !ok {
+		return
+	}
+	if at := slices.Index(order, inner); at < 0 || at >= place {
+		t.Errorf("package %s imports %s, which is not above it", name, inner)
+	}
+	mine, theirs := planeOf(name), planeOf(inner)
+	if mine >= 0 && theirs >= 0 && mine != theirs {
+		t.Errorf("package %s imports %s: planes do not know each other", name, inner)
+	}
+}
+
+func planeOf(name string) int {
+	return slices.IndexFunc(planes, func(members []string) bool { return slices.Contains(members, name) })
+}
+
+func goList(t *testing.T) []goPackage {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports,TestImports,XTestImports", "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var packages []goPackage
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p goPackage
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return packages
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		packages = append(packages, p)
+	}
+}

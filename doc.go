@@ -1,0 +1,4 @@
+// Package lanyard holds the module's own checks: which package may import
+// which, and whether the ledger of claims in docs/parity.md names tests that
+// exist and ran. The programs are in cmd, everything else in internal.
+package lanyard
