@@ -1,0 +1,4 @@
+package provider
+
+// AzureLocations gives Azure's public regions.
+func AzureLocations() []Location { panic("unwritten") }
