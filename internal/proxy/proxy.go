@@ -275,6 +275,7 @@ func (p *Proxy) own(host string) bool {
 func (p *Proxy) refuse(w http.ResponseWriter, r *http.Request, status int, why string) {
 	p.log.InfoContext(r.Context(), "proxy: request refused", "status", status, "host", r.Host, "reason", why)
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	fmt.Fprintln(w, "lanyard proxy: "+why)
 }

@@ -152,6 +152,8 @@ func askTunnel(ctx context.Context, conn net.Conn, login *url.Userinfo, hostport
 	if err != nil {
 		return nil, errors.Join(err, ctx.Err())
 	}
+	// The answer to CONNECT has no body; closing it reads nothing from conn.
+	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("it answered %s", resp.Status)
 	}
@@ -177,7 +179,7 @@ func (c *bufferedConn) CloseWrite() error {
 	if hc, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return hc.CloseWrite()
 	}
-	return c.Conn.Close()
+	return c.Close()
 }
 
 // splice copies both ways until both ends are done, one fails, or Close.
