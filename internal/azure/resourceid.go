@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"iter"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // ResourceID is the parsed form of an Azure Resource Manager resource ID, which
@@ -45,9 +47,10 @@ func ResourceGroupScope(subscriptionID, name string) ResourceID {
 }
 
 // ParseResourceID parses s, which must begin with a slash. A trailing slash is
-// tolerated, as Azure Resource Manager does; empty and dot segments, control
-// characters and odd numbers of segments are errors. The error says what is
-// wrong in words fit for the client.
+// tolerated, as Azure Resource Manager does; empty and dot segments, text that
+// is not UTF-8, characters that do not print or that have a meaning in URLs, and
+// odd numbers of segments are errors. Percent-encoding must be decoded before.
+// The error says what is wrong in words fit for the client.
 func ParseResourceID(s string) (ResourceID, error) {
 	if len(s) > maxIDLength {
 		return ResourceID{}, fmt.Errorf("the resource ID is longer than %d characters", maxIDLength)
@@ -55,11 +58,10 @@ func ParseResourceID(s string) (ResourceID, error) {
 	if !strings.HasPrefix(s, "/") {
 		return ResourceID{}, fmt.Errorf("the resource ID %q must start with '/'", s)
 	}
-	trimmed := strings.TrimSuffix(s[1:], "/")
-	if trimmed == "" {
+	if s == "/" {
 		return ResourceID{}, nil
 	}
-	segments := strings.Split(trimmed, "/")
+	segments := strings.Split(strings.TrimSuffix(s[1:], "/"), "/")
 	for _, seg := range segments {
 		if err := checkSegment(seg); err != nil {
 			return ResourceID{}, fmt.Errorf("the resource ID %q is not valid: %w", s, err)
@@ -79,9 +81,14 @@ func checkSegment(seg string) error {
 	case ".", "..":
 		return fmt.Errorf("a segment may not be %q", seg)
 	}
-	for i := 0; i < len(seg); i++ {
-		if seg[i] < 0x20 || seg[i] == 0x7f || seg[i] == '\\' || seg[i] == '?' || seg[i] == '#' || seg[i] == '%' {
-			return fmt.Errorf("the segment %q has a character that is not allowed", seg)
+	// Bytes that are not UTF-8 would all become U+FFFD in JSON, so that two keys
+	// would come back as one ID.
+	if !utf8.ValidString(seg) {
+		return fmt.Errorf("the segment %q is not valid UTF-8", seg)
+	}
+	for _, r := range seg {
+		if !unicode.IsPrint(r) || strings.ContainsRune(`\?#%`, r) {
+			return fmt.Errorf("the segment %q has the character %q, which is not allowed", seg, r)
 		}
 	}
 	return nil
@@ -276,6 +283,9 @@ func (id ResourceID) Ancestors() iter.Seq[ResourceID] {
 }
 
 // Child gives the child resource of the given type (its last part) and name.
+// Like [ResourceID.Resource] it is for code that builds IDs from checked parts:
+// each argument is one segment as [ParseResourceID] accepts it, and a type is
+// never called "providers".
 func (id ResourceID) Child(typeName, name string) ResourceID {
 	return id.append(typeName, name)
 }
