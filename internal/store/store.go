@@ -1,170 +1,244 @@
-// Package store keeps versioned keys in etcd: compare-and-swap transactions,
-// guard keys, in-memory views that follow a watch, leases, sealed values. It
-// opens the embedded engine or dials an outside cluster, and is the only user
-// of etcd. It knows nothing of what the keys mean.
 package store
 
 import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
+	"sync"
 	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// Errors that callers tell apart with errors.Is.
-var (
-	ErrNotFound = errors.New("store: key not found")
-	// ErrExists is what Tx.Create fails with when it is given no error of its own.
-	ErrExists = errors.New("store: key exists")
-	// ErrConflict: a transaction lost against others too often.
-	ErrConflict = errors.New("store: too many concurrent changes")
-	// ErrLocked: another holder has the lock.
-	ErrLocked = errors.New("store: locked")
-	// ErrStale: the views have made no progress for too long to be trusted.
-	ErrStale = errors.New("store: views are stale")
-	// ErrInUse: another process has the data directory.
-	ErrInUse = errors.New("store: data directory in use")
-)
-
-// Config configures Open.
+// Config configures Open. Exactly one of Dir and Endpoints is set.
 type Config struct {
-	Dir        string   // embedded engine's directory; exclusive with Endpoints
-	Endpoints  []string // outside etcd cluster
-	TLS        *tls.Config
-	Username   string
-	Password   string
-	Prefix     string        // key prefix in etcd, default "/lanyard/"
-	Keyring    *Keyring      // seals values; required
-	QuotaBytes int64         // default 2 GiB
-	Retention  time.Duration // compaction, default 1 h
-	StaleAfter time.Duration // default 10 s
-	Logger     *slog.Logger
-	Now        func() time.Time
+	// Dir is the embedded engine's directory. It is made if absent, and its
+	// mode is set to 0700. One process may have it open.
+	Dir string
+	// Endpoints are the members of an outside etcd cluster, as URLs or
+	// host:port. An endpoint without TLS must be on the loopback interface or a
+	// unix socket, unless Plaintext is set.
+	Endpoints []string
+	// TLS is for the outside cluster. When it is nil and the endpoints are
+	// https, the system's roots are trusted.
+	TLS *tls.Config
+	// Plaintext allows endpoints without TLS that are not on this machine.
+	Plaintext bool
+	// Username and Password authenticate to the outside cluster.
+	Username string
+	Password string
+	// Prefix starts every key in etcd. Default "/lanyard/".
+	Prefix string
+	// Keyring seals values. Required.
+	Keyring *Keyring
+	// QuotaBytes bounds the embedded engine's database; beyond it writes fail
+	// with ErrQuota. Default 2 GiB. An outside cluster has its own.
+	QuotaBytes int64
+	// Retention is for how long past revisions stay readable. Older ones are
+	// compacted, in an outside cluster too. Default 1 h; negative: never.
+	Retention time.Duration
+	// StaleAfter is how old views may be before Fresh fails. Default 10 s.
+	StaleAfter time.Duration
+	// Logger takes the engine's warnings and the store's own. Default: none.
+	Logger *slog.Logger
+	// Now is the clock by which Fresh tells the views' age. The default,
+	// time.Now, is immune to changes of the wall clock.
+	Now func() time.Time
 }
 
-// Store is an open store.
-type Store struct{ _ int }
+// The defaults of Config.
+const (
+	DefaultPrefix     = "/lanyard/"
+	DefaultQuotaBytes = 2 << 30
+	DefaultRetention  = time.Hour
+	DefaultStaleAfter = 10 * time.Second
+)
 
-// Open opens the store; it returns when reads and writes work.
-func Open(ctx context.Context, cfg Config) (*Store, error) { panic("unwritten") }
-
-// Close stops views, locks and the embedded engine.
-func (s *Store) Close() error { panic("unwritten") }
-
-// Entry is one key at one revision.
-type Entry struct {
-	Key      string // without the store's prefix
-	Value    []byte
-	Revision int64 // of the last change (ETag)
-	Created  int64
+func (cfg *Config) setDefaults() error {
+	if (cfg.Dir == "") == (len(cfg.Endpoints) == 0) {
+		return errors.New("store: set either the data directory or the endpoints of an etcd cluster")
+	}
+	if cfg.Keyring == nil {
+		return errors.New("store: a keyring is required")
+	}
+	if cfg.Prefix == "" {
+		cfg.Prefix = DefaultPrefix
+	}
+	if cfg.QuotaBytes == 0 {
+		cfg.QuotaBytes = DefaultQuotaBytes
+	}
+	if cfg.QuotaBytes < 0 {
+		return fmt.Errorf("store: a quota of %d bytes is not possible", cfg.QuotaBytes)
+	}
+	if cfg.Retention == 0 {
+		cfg.Retention = DefaultRetention
+	}
+	if cfg.StaleAfter == 0 {
+		cfg.StaleAfter = DefaultStaleAfter
+	}
+	if cfg.StaleAfter < 0 {
+		return fmt.Errorf("store: views can't be required to be %s old", cfg.StaleAfter)
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return nil
 }
 
-// Get reads linearizably. ErrNotFound.
-func (s *Store) Get(ctx context.Context, key string) (Entry, error) { panic("unwritten") }
+// Store is an open store. Its methods may be called from any goroutine.
+type Store struct {
+	cfg     Config
+	log     *slog.Logger
+	client  *clientv3.Client
+	engine  *engine // nil with an outside cluster
+	keys    keyspace
+	views   *views
+	metrics *metrics
 
-// ListOptions narrows List.
-type ListOptions struct {
-	After    string // only keys greater than this one (paging)
-	Limit    int    // 0: all
-	KeysOnly bool
-	Revision int64 // read at this revision, 0: now. Compacted -> error
+	// contended is held by the one transaction of this process that has lost
+	// several times, so that losers don't go on beating each other.
+	contended chan struct{}
+
+	ctx    context.Context // ends when Close begins
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup // background goroutines
+
+	mu      sync.Mutex
+	closed  bool
+	calls   int           // calls in progress
+	drained chan struct{} // closed when closed and calls == 0
+	done    chan struct{} // closed when Close has finished
 }
 
-// Page is a part of a listing.
-type Page struct {
-	Entries  []Entry
-	Revision int64
-	More     bool
+// Open opens the store; it returns when reads and writes work and Fresh is nil.
+// ctx bounds the opening only. It fails with ErrInUse when another process has
+// the data directory.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	if err := cfg.setDefaults(); err != nil {
+		return nil, err
+	}
+	s := &Store{
+		cfg:       cfg,
+		log:       cfg.Logger,
+		keys:      keyspace{prefix: cfg.Prefix},
+		metrics:   newMetrics(),
+		contended: make(chan struct{}, 1),
+		drained:   make(chan struct{}),
+		done:      make(chan struct{}),
+	}
+	var err error
+	if cfg.Dir != "" {
+		s.engine, err = startEngine(ctx, &cfg)
+		if err != nil {
+			return nil, err
+		}
+		s.client = s.engine.client()
+	} else if s.client, err = dial(&cfg); err != nil {
+		return nil, err
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	if err := s.start(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
 }
 
-// List gives the keys under prefix in order, linearizably.
-func (s *Store) List(ctx context.Context, prefix string, opts ListOptions) (Page, error) {
-	panic("unwritten")
+// start makes a dialled store usable: it checks the layout and starts the
+// background goroutines.
+func (s *Store) start(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	if err := s.checkLayout(ctx); err != nil {
+		if s.engine == nil {
+			return fmt.Errorf("reaching etcd at %v: %w", s.cfg.Endpoints, err)
+		}
+		return fmt.Errorf("reading the store in %s: %w", s.cfg.Dir, err)
+	}
+	if s.engine != nil {
+		// The directory's lock is ours alone, so every holder of a leased lock
+		// in it is dead.
+		if _, err := s.client.Delete(ctx, s.keys.locks(), clientv3.WithPrefix()); err != nil {
+			return fmt.Errorf("clearing the locks of a former process: %w", err)
+		}
+	}
+	v, err := newViews(ctx, s)
+	if err != nil {
+		return fmt.Errorf("starting the views: %w", err)
+	}
+	s.views = v
+	s.tasks.Go(func() { v.run(s.ctx) })
+	if err := v.prove(ctx); err != nil {
+		return fmt.Errorf("starting the views: %w", err)
+	}
+	s.tasks.Go(func() { v.heartbeat(s.ctx) })
+	s.tasks.Go(func() { s.maintain(s.ctx) })
+	return nil
 }
 
-// Update runs f in an optimistic transaction: what f read is compared when its
-// writes are committed, and f runs again when it has changed. f must have no
-// other effects. Update returns when this process's own views have the commit's
-// revision. An error of f ends it and nothing is written.
-func (s *Store) Update(ctx context.Context, f func(tx *Tx) error) (int64, error) {
-	panic("unwritten")
+// openTimeout bounds Open against a cluster that never answers.
+const openTimeout = 30 * time.Second
+
+// Close ends the views, gives back the locks, stops the embedded engine and
+// frees its directory. Calls in progress end with ErrClosed, as do later ones.
+// A second Close waits for the first.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		<-s.done
+		return nil
+	}
+	s.closed = true
+	if s.calls == 0 {
+		close(s.drained)
+	}
+	s.mu.Unlock()
+	defer close(s.done)
+
+	s.cancel()
+	if s.views != nil {
+		s.views.close()
+	}
+	<-s.drained
+	s.tasks.Wait()
+	err := s.client.Close()
+	if errors.Is(err, context.Canceled) { // what an orderly close gives
+		err = nil
+	}
+	if s.engine != nil {
+		err = errors.Join(err, s.engine.close())
+	}
+	if err != nil {
+		return fmt.Errorf("closing the store: %w", err)
+	}
+	return nil
 }
 
-// Tx is a transaction inside Update.
-type Tx struct{ _ int }
-
-// Get reads a key (its own writes too); ErrNotFound is compared as absence.
-func (tx *Tx) Get(key string) (Entry, error) { panic("unwritten") }
-
-// List reads all keys under prefix; commit fails (and f reruns) when one was added, changed or removed.
-func (tx *Tx) List(prefix string) ([]Entry, error) { panic("unwritten") }
-
-// Put writes a key.
-func (tx *Tx) Put(key string, value []byte) { panic("unwritten") }
-
-// Create writes a key that must be absent; else Update gives exists (ErrExists when nil). Guard keys.
-func (tx *Tx) Create(key string, value []byte, exists error) error { panic("unwritten") }
-
-// Delete removes a key, absent or not.
-func (tx *Tx) Delete(key string) { panic("unwritten") }
-
-// PutSealed seals plaintext under the key's name as associated data and writes it.
-func (tx *Tx) PutSealed(key string, plaintext []byte) error { panic("unwritten") }
-
-// Unseal opens a sealed entry's value. Also a method on Tx's entries: they are the same type.
-func (s *Store) Unseal(e Entry) ([]byte, error) { panic("unwritten") }
-
-// GetJSON reads and decodes a key in a transaction.
-func GetJSON[T any](tx *Tx, key string) (T, Entry, error) { panic("unwritten") }
-
-// PutJSON encodes and writes a key in a transaction.
-func PutJSON(tx *Tx, key string, v any) error { panic("unwritten") }
-
-// CreateJSON encodes and creates a key that must be absent.
-func CreateJSON(tx *Tx, key string, v any, exists error) error { panic("unwritten") }
-
-// Change is one change that a view applies.
-type Change struct {
-	Key      string
-	Value    []byte // nil: deleted
-	Revision int64
+// begin admits a call: the context that it gives ends with the caller's and
+// when the store closes. The function that it gives must be called at the end.
+func (s *Store) begin(ctx context.Context) (context.Context, func(), error) {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil, nil, ErrClosed
+	}
+	s.calls++
+	s.mu.Unlock()
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(s.ctx, func() { cancel(ErrClosed) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+		s.mu.Lock()
+		s.calls--
+		if s.closed && s.calls == 0 {
+			close(s.drained)
+		}
+		s.mu.Unlock()
+	}, nil
 }
-
-// Follow feeds f every present key under prefix, then every later change, in
-// revision order, from one goroutine per store; it returns when the present
-// state was applied. reset is true for the first call and whenever the watch
-// was lost past compaction: f must then forget all and take changes as the whole state.
-// f must be quick; Update waits for it.
-func (s *Store) Follow(ctx context.Context, prefix string, f func(changes []Change, reset bool)) error {
-	panic("unwritten")
-}
-
-// Fresh returns nil while views are at most StaleAfter old, else ErrStale. It reads memory only.
-func (s *Store) Fresh() error { panic("unwritten") }
-
-// Lock is a leased mutual exclusion between replicas.
-type Lock struct{ _ int }
-
-// TryLock takes the lock or gives ErrLocked. The lease ends ttl after the holder's death.
-func (s *Store) TryLock(ctx context.Context, key string, ttl time.Duration) (*Lock, error) {
-	panic("unwritten")
-}
-
-// Lost is closed when the lease has ended.
-func (l *Lock) Lost() <-chan struct{} { panic("unwritten") }
-
-// Unlock gives it back.
-func (l *Lock) Unlock(ctx context.Context) error { panic("unwritten") }
-
-// Keyring holds the sealing keys: the first seals, all open.
-type Keyring struct{ _ int }
-
-// NewKeyring takes 32-byte keys, the newest first.
-func NewKeyring(keys ...[]byte) (*Keyring, error) { panic("unwritten") }
-
-// NewSealingKey makes a random key in its text form (base64), ParseSealingKey reads it.
-func NewSealingKey() string { panic("unwritten") }
-
-// ParseSealingKey reads the text form.
-func ParseSealingKey(text string) ([]byte, error) { panic("unwritten") }
