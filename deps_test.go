@@ -16,6 +16,7 @@ const module = "github.com/lanyard-id/lanyard"
 // A package that is not listed fails the test: say where it belongs first.
 var order = []string{
 	"internal/azure",
+	"internal/imds",
 	"internal/audit",
 	"internal/store",
 	"internal/token",
