@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
@@ -36,7 +37,7 @@ type VaultContents interface {
 	// Purge removes some of the contents of the vault with this name, few
 	// enough for one transaction; more tells that it must be called again, in
 	// another one.
-	Purge(tx *store.Tx, vaultName string) (more bool, err error)
+	Purge(ctx context.Context, tx *store.Tx, vaultName string) (more bool, err error)
 }
 
 // Location is a region of the cloud.

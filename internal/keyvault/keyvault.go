@@ -1,0 +1,158 @@
+package keyvault
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/lanyard-id/lanyard/internal/audit"
+	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/directory"
+	"github.com/lanyard-id/lanyard/internal/rbac"
+	"github.com/lanyard-id/lanyard/internal/store"
+	"github.com/lanyard-id/lanyard/internal/token"
+)
+
+// Config configures [New]. Every field without a stated default is required.
+type Config struct {
+	// Store holds the contents of all vaults.
+	Store *store.Store
+	// Guard decides and audits for vaults in role-based mode.
+	Guard *rbac.Guard
+	// Directory knows the groups that an access policy may name.
+	Directory *directory.Directory
+	// Verifier checks access tokens; it must be the one of
+	// [azure.ServiceKeyVault].
+	Verifier *token.Verifier
+	// Audit records what the guard does not decide: access policies and the
+	// vault's firewall.
+	Audit *audit.Log
+	// Cloud names the hosts.
+	Cloud azure.Cloud
+	// Vaults tells which vaults exist.
+	Vaults Vaults
+	// Now is the clock; time.Now by default.
+	Now func() time.Time
+	// Logger takes what an operator should know; values are never logged.
+	// Default: nothing.
+	Logger *slog.Logger
+	// Strict accepts only the api-versions that Azure publishes.
+	Strict bool
+	// PageSize is the number of items in a page when the client does not say,
+	// from 1 to 25, which is the default and Azure's limit.
+	PageSize int
+}
+
+// Handler serves all vaults. It finds the vault by the request's Host.
+type Handler struct {
+	cfg       Config
+	audiences azure.Service
+}
+
+// New makes the plane.
+func New(cfg Config) (*Handler, error) {
+	switch {
+	case cfg.Store == nil, cfg.Guard == nil, cfg.Directory == nil, cfg.Verifier == nil,
+		cfg.Audit == nil, cfg.Vaults == nil:
+		return nil, errors.New("keyvault: Store, Guard, Directory, Verifier, Audit and Vaults are required")
+	case cfg.PageSize < 0 || cfg.PageSize > maxPageSize:
+		return nil, errors.New("keyvault: PageSize must be from 1 to 25")
+	}
+	if cfg.PageSize == 0 {
+		cfg.PageSize = maxPageSize
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Handler{cfg: cfg, audiences: cfg.Cloud.Service(azure.ServiceKeyVault)}, nil
+}
+
+// ServeHTTP answers one request. The order of its steps is part of the
+// contract: nothing is said of a vault's contents, and no body is read, before
+// the caller is known, may come from where it comes from, and may do what it
+// asks for.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	res, err := h.serve(w.Header(), r)
+	if err != nil {
+		h.writeError(w, r, err)
+		return
+	}
+	writeResult(w, res)
+}
+
+// result is what an operation answers with: a status and, unless it is 204, a
+// document.
+type result struct {
+	status int
+	body   any
+}
+
+func (h *Handler) serve(header http.Header, r *http.Request) (result, error) {
+	setCommonHeaders(header, r)
+	addr, ok := h.parseHost(r.Host)
+	if !ok {
+		return result{}, vaultNotFound(r.Host)
+	}
+	vault, ok := h.cfg.Vaults.Vault(addr.vault)
+	if !ok {
+		return result{}, vaultNotFound(addr.vault)
+	}
+	header.Set("X-Ms-Keyvault-Region", vault.Location)
+
+	caller, err := h.authenticate(header, r, addr, vault)
+	if err != nil {
+		return result{}, err
+	}
+	if err := h.checkNetwork(r, caller, vault); err != nil {
+		return result{}, err
+	}
+	op, target, err := route(r.Method, r.URL.EscapedPath(), header)
+	if err != nil {
+		return result{}, err
+	}
+	query, err := h.parseQuery(r.URL.RawQuery)
+	if err != nil {
+		return result{}, err
+	}
+	req := &request{
+		http: r, vault: vault, caller: caller, base: addr.base,
+		target: target, query: query, now: h.cfg.Now(),
+	}
+	if err := h.authorize(r.Context(), req, op); err != nil {
+		return result{}, err
+	}
+	return op.run(h, r.Context(), req)
+}
+
+// request is what an operation knows of its request once it is allowed.
+type request struct {
+	http   *http.Request
+	vault  Vault
+	caller azure.Caller
+	base   string // URL of the vault as the client reached it, without trailing slash
+	target target
+	query  query
+	now    time.Time
+}
+
+// Run purges what is due, once a minute, until ctx ends. Replicas may all run
+// it; one at a time does the work.
+func (h *Handler) Run(ctx context.Context) {
+	tick := time.NewTicker(sweepInterval)
+	defer tick.Stop()
+	for {
+		if err := h.Sweep(ctx); err != nil && ctx.Err() == nil {
+			h.cfg.Logger.WarnContext(ctx, "purging deleted secrets failed; it is tried again", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
