@@ -12,6 +12,10 @@ type Service struct {
 	// URIs are the identifier URIs, without a trailing slash. The first is the
 	// one that Lanyard's own documents name.
 	URIs []string
+	// TokenVersion is the version of the access tokens that are issued for the
+	// service, whatever endpoint they are asked for at: 2, or 1, which 0 stands
+	// for.
+	TokenVersion int
 }
 
 // Names reports whether audience (an aud claim or the resource part of a scope)
@@ -38,6 +42,7 @@ const (
 	ServiceStorage         = "e406a681-f3d4-42a8-90b6-c2b029497af1"
 	ServiceRegistry        = "6a0ec4d3-30cb-4a83-91c0-ae56bc0e3d26"
 	ServicePostgreSQL      = "123cd850-d9df-40bd-94d5-c9f07b7fa203"
+	ServiceTokenExchange   = "fb60f99c-7a34-4190-8149-302f77469936"
 )
 
 // Services lists the cloud's own protected resources, each with Azure's public
@@ -58,6 +63,8 @@ func (c Cloud) Services() []Service {
 			"https://containerregistry." + c.Domain, "https://containerregistry.azure.net"}},
 		{Name: "OSSRDBMS AAD", AppID: ServicePostgreSQL, URIs: []string{
 			"https://ossrdbms-aad.database." + c.Domain, "https://ossrdbms-aad.database.windows.net"}},
+		{Name: "AAD Token Exchange Endpoint: Public", AppID: ServiceTokenExchange, URIs: []string{
+			"api://AzureADTokenExchange"}, TokenVersion: 2},
 	}
 }
 
