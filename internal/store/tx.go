@@ -35,6 +35,7 @@ type Tx struct {
 	lists  []string
 	locks  []*Lock
 	writes map[string]write
+	pins   map[string]error
 	// err is the first error of a method that can't return it, or whose error f
 	// swallowed though the transaction can't go on.
 	err error

@@ -68,6 +68,9 @@ func (s *Store) Update(ctx context.Context, f func(tx *Tx) error) (_ int64, err 
 			return rev, s.views.wait(ctx, rev)
 		}
 		s.metrics.conflicts.Inc()
+		if err := tx.brokenPin(); err != nil {
+			return 0, err
+		}
 		if err := pause(ctx, attempt); err != nil {
 			return 0, err
 		}
