@@ -15,7 +15,6 @@ from azure.identity import (
     ClientSecretCredential,
     DefaultAzureCredential,
     ManagedIdentityCredential,
-    WorkloadIdentityCredential,
 )
 from azure.keyvault.secrets import SecretClient
 
@@ -23,11 +22,9 @@ ENV = os.environ
 
 CREDENTIALS = {
     "default": DefaultAzureCredential,
-    "workload": lambda: WorkloadIdentityCredential(
-        tenant_id=ENV["AZURE_TENANT_ID"],
-        client_id=ENV["AZURE_CLIENT_ID"],
-        file=ENV["AZURE_FEDERATED_TOKEN_FILE"],
-    ),
+    # With AZURE_FEDERATED_TOKEN_FILE this class exchanges the service account's
+    # token; releases from 1.13.0 on have WorkloadIdentityCredential for it too.
+    "workload": ManagedIdentityCredential,
     "managed": lambda: ManagedIdentityCredential(client_id=ENV.get("AZURE_CLIENT_ID")),
     "secret": lambda: ClientSecretCredential(
         ENV["AZURE_TENANT_ID"], ENV["AZURE_CLIENT_ID"], ENV["AZURE_CLIENT_SECRET"]
