@@ -1,0 +1,100 @@
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/keyvault/armkeyvault"
+)
+
+// language is a program of examples/ that reads a secret with its language's
+// own SDK: "program VAULT-URL SECRET-NAME CREDENTIAL".
+type language struct {
+	name    string
+	command []string
+	// probe fails where the machine lacks the SDK; missing says what to install.
+	probe   []string
+	missing string
+}
+
+var languages = []language{
+	{
+		name: "JavaScript", command: []string{"node", "../examples/javascript/read-secret.js"},
+		probe:   []string{"node", "--input-type=module", "-e", "await import('../examples/javascript/node_modules/@azure/identity/dist/esm/index.js')"},
+		missing: "node and the packages of examples/javascript (npm ci there)",
+	},
+	{
+		name: "Python", command: []string{"/usr/bin/python3", "../examples/python/read_secret.py"},
+		probe:   []string{"/usr/bin/python3", "-c", "import azure.identity, azure.keyvault.secrets"},
+		missing: "azure.identity and azure.keyvault.secrets (Debian's python3-azure)",
+	},
+}
+
+// available skips the test, loudly, where the language's SDK is not installed.
+// In CI it is an error.
+func (l language) available(t *testing.T) {
+	t.Helper()
+	out, err := exec.Command(l.probe[0], l.probe[1:]...).CombinedOutput()
+	if err == nil {
+		return
+	}
+	if os.Getenv("CI") != "" {
+		t.Fatalf("CI must have %s: %v\n%s", l.missing, err, out)
+	}
+	t.Skipf("NOT TESTED: this machine lacks %s", l.missing)
+}
+
+// readSecret runs the program with the variables given on top of those of
+// "lanyard env" and without the operator's own secret.
+func (l language) readSecret(t *testing.T, vault armkeyvault.Vault, kind string, vars ...string) (string, error) {
+	t.Helper()
+	args := append(l.command[1:len(l.command):len(l.command)], *vault.Properties.VaultURI, "greeting", kind)
+	cmd := exec.CommandContext(testContext(t), l.command[0], args...)
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "AZURE_CLIENT_") {
+			cmd.Env = append(cmd.Env, v)
+		}
+	}
+	cmd.Env = append(cmd.Env, vars...)
+	out, err := cmd.CombinedOutput()
+	return strings.TrimSpace(string(out)), err
+}
+
+// TestLanguages has each language's SDK read a secret by secret and by workload
+// identity, and refuses the identity without the role.
+func TestLanguages(t *testing.T) {
+	for _, l := range languages {
+		t.Run(l.name, func(t *testing.T) {
+			l.available(t)
+			group := newGroup(t)
+			reader, stranger := newIdentity(t, group, "reader"), newIdentity(t, group, "stranger")
+			vault := newVault(t, group)
+			setSecret(t, vault, "greeting", "hello")
+			assign(t, *vault.ID+"/secrets/greeting", roleSecretsUser, *reader.Properties.PrincipalID)
+			workload := func(i identity) []string {
+				return []string{"AZURE_CLIENT_ID=" + *i.Properties.ClientID,
+					"AZURE_FEDERATED_TOKEN_FILE=" + world.cluster.tokenFile(t, assertion{subject: i.subject})}
+			}
+			operator := []string{"AZURE_CLIENT_ID=" + world.env.Bootstrap.ClientID, "AZURE_CLIENT_SECRET=" + world.env.Bootstrap.ClientSecret}
+			for _, c := range []struct {
+				kind string
+				vars []string
+			}{{"secret", operator}, {"workload", workload(reader)}, {"default", workload(reader)}} {
+				if got, err := l.readSecret(t, vault, c.kind, c.vars...); err != nil || got != "hello" {
+					t.Errorf("%s: %v\n%s", c.kind, err, got)
+				}
+			}
+			got, err := l.readSecret(t, vault, "workload", workload(stranger)...)
+			if err == nil || !strings.Contains(got, "not authorized to perform action") {
+				t.Errorf("the identity without the role: %v\n%s", err, got)
+			}
+			got, err = l.readSecret(t, vault, "workload", "AZURE_CLIENT_ID="+*reader.Properties.ClientID,
+				"AZURE_FEDERATED_TOKEN_FILE="+world.cluster.tokenFile(t, assertion{subject: "system:serviceaccount:e2e:other"}))
+			if err == nil || !strings.Contains(got, "AADSTS700213") {
+				t.Errorf("another subject: %v\n%s", err, got)
+			}
+		})
+	}
+}
