@@ -15,13 +15,15 @@ import (
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
 	"go.etcd.io/etcd/server/v3/storage/wal"
+	"go.uber.org/zap"
 )
 
 // engine is an etcd member inside this process. It listens nowhere: the client
 // calls it directly.
 type engine struct {
-	etcd *embed.Etcd
-	lock *fileutil.LockedFile
+	etcd  *embed.Etcd
+	lock  *fileutil.LockedFile
+	quota int64
 }
 
 // smallSegments shrinks the write-ahead log's preallocated files, of which
@@ -36,21 +38,54 @@ func startEngine(ctx context.Context, cfg *Config) (*engine, error) {
 		return nil, err
 	}
 	smallSegments()
-	etcd, err := embed.StartEtcd(engineConfig(cfg))
+	etcd, err := startMember(ctx, cfg)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("starting the embedded etcd in %s: %w", cfg.Dir, err), lock.Close())
 	}
-	e := &engine{etcd: etcd, lock: lock}
+	return &engine{etcd: etcd, lock: lock, quota: cfg.QuotaBytes}, nil
+}
+
+// startMember starts etcd. What is wrong with its files etcd tells by ending
+// the process, or by a panic in a goroutine of its own; so it runs beside this
+// one, and hook turns either into an error. What has run till then is left
+// behind: the caller has nothing to do but to end.
+func startMember(ctx context.Context, cfg *Config) (*embed.Etcd, error) {
+	hook := newFailureHook()
+	defer hook.started()
+	config := engineConfig(cfg, hook)
+	type outcome struct {
+		etcd *embed.Etcd
+		err  error
+	}
+	outcomes := make(chan outcome, 1)
+	go func() {
+		etcd, err := embed.StartEtcd(config)
+		outcomes <- outcome{etcd, err}
+	}()
+	var etcd *embed.Etcd
+	select {
+	case err := <-hook.failed:
+		return nil, err
+	case o := <-outcomes:
+		if o.err != nil {
+			return nil, o.err
+		}
+		etcd = o.etcd
+	}
+	var err error
 	select {
 	case <-etcd.Server.ReadyNotify():
-		return e, nil
+		return etcd, nil
+	case err = <-hook.failed:
+		return nil, err
 	case err = <-etcd.Err():
 	case <-etcd.Server.StopNotify():
 		err = errors.New("it stopped")
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
-	return nil, errors.Join(fmt.Errorf("starting the embedded etcd in %s: %w", cfg.Dir, err), e.close())
+	etcd.Close()
+	return nil, err
 }
 
 // lockDir makes the directory private and takes its lock. The lock ends with
@@ -74,7 +109,7 @@ func lockDir(dir string) (*fileutil.LockedFile, error) {
 }
 
 // engineConfig is a member that is its own cluster.
-func engineConfig(cfg *Config) *embed.Config {
+func engineConfig(cfg *Config, hook *failureHook) *embed.Config {
 	c := embed.NewConfig()
 	c.Name = "lanyard"
 	c.Dir = cfg.Dir
@@ -89,21 +124,35 @@ func engineConfig(cfg *Config) *embed.Config {
 	c.AdvertiseClientUrls = nil
 	c.InitialCluster = c.InitialClusterFromName(c.Name)
 	c.EnableGRPCGateway = false
-	c.QuotaBackendBytes = cfg.QuotaBytes
+	c.QuotaBackendBytes = hardQuota(cfg.QuotaBytes)
 	c.AutoCompactionRetention = "0" // maintain does it
 	c.BootstrapDefragThresholdMegabytes = 64
 	c.SnapshotCatchUpEntries = 100 // there are no followers to catch up
 	c.WarningUnaryRequestDuration = time.Second
 	c.WarningApplyDuration = time.Second
-	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapTo(cfg.Logger))
+	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapTo(cfg.Logger).WithOptions(zap.WithFatalHook(hook), zap.WithPanicHook(hook)))
 	return c
 }
 
 // client gives the in-process client.
 func (e *engine) client() *clientv3.Client { return v3client.New(e.etcd.Server) }
 
-// size is the database file's size in bytes.
-func (e *engine) size() int64 { return e.etcd.Server.Backend().Size() }
+// size is the database file's size in bytes, and how much of it is in use.
+func (e *engine) size() (file, used int64) {
+	backend := e.etcd.Server.Backend()
+	return backend.Size(), backend.SizeInUse()
+}
+
+// hardQuota is etcd's own limit, on the size of the file. Beyond it etcd refuses
+// every transaction that puts anything, which a delete does too (its marker), so
+// it lies above the store's quota, which refuses puts alone.
+func hardQuota(quota int64) int64 { return quota + quota/4 + 64<<20 }
+
+// hasRoom tells whether a transaction that puts something may go on.
+func (e *engine) hasRoom() bool {
+	_, used := e.size()
+	return used <= e.quota
+}
 
 func (e *engine) close() error {
 	e.etcd.Close()

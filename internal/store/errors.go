@@ -28,7 +28,8 @@ var (
 	ErrCompacted = errors.New("store: revision compacted")
 	// ErrTooLarge: a value, or a transaction, is larger than etcd takes.
 	ErrTooLarge = errors.New("store: too large")
-	// ErrQuota: the database is full; reads and deletes go on.
+	// ErrQuota: the database is full. Reads go on; with the embedded engine
+	// deletes do too.
 	ErrQuota = errors.New("store: database over its quota")
 	// ErrSealed: a sealed value can't be opened.
 	ErrSealed = errors.New("store: sealed value can't be opened")
@@ -46,7 +47,7 @@ func (s *Store) wrap(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(err, rpctypes.ErrNoSpace):
 		if s.engine != nil {
-			return fmt.Errorf("%w of %d bytes: delete what is not needed, or raise the quota and restart", ErrQuota, s.cfg.QuotaBytes)
+			return s.errFull()
 		}
 		return fmt.Errorf("%w: compact and defragment the etcd cluster or raise its --quota-backend-bytes, then run etcdctl alarm disarm", ErrQuota)
 	case errors.Is(err, rpctypes.ErrCompacted):
@@ -55,4 +56,9 @@ func (s *Store) wrap(ctx context.Context, err error) error {
 		return fmt.Errorf("%w for the etcd cluster: %w", ErrTooLarge, err)
 	}
 	return err
+}
+
+// errFull is ErrQuota of the embedded engine.
+func (s *Store) errFull() error {
+	return fmt.Errorf("%w of %d bytes: delete what is not needed, or raise the quota and restart", ErrQuota, s.cfg.QuotaBytes)
 }

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -23,7 +25,9 @@ func (s *Store) maintain(ctx context.Context) {
 			s.compact(ctx, &past)
 		}
 		if s.engine != nil {
-			s.recoverSpace(ctx)
+			if err := s.makeRoom(ctx); err != nil && ctx.Err() == nil {
+				s.log.Warn("making room in the store failed", "error", err)
+			}
 		}
 		select {
 		case <-ticker.C:
@@ -77,7 +81,9 @@ func (s *Store) compact(ctx context.Context, past *history) {
 // measure notes the database's size for the metrics.
 func (s *Store) measure(ctx context.Context) {
 	if s.engine != nil {
-		s.metrics.size.Set(float64(s.engine.size()))
+		file, used := s.engine.size()
+		s.metrics.size.Set(float64(file))
+		s.metrics.used.Set(float64(used))
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -86,42 +92,52 @@ func (s *Store) measure(ctx context.Context) {
 		status, err := s.client.Status(ctx, endpoint)
 		if err == nil {
 			s.metrics.size.Set(float64(status.DbSize))
+			s.metrics.used.Set(float64(status.DbSizeInUse))
 			return
 		}
 	}
 }
 
-// recoverSpace lets the embedded engine write again after it was full: it drops
-// the past, gives the free space back, and ends the alarm when that sufficed.
-func (s *Store) recoverSpace(ctx context.Context) {
+// makeRoom drops the whole past when the embedded engine is full, and ends
+// etcd's own alarm when that sufficed.
+func (s *Store) makeRoom(ctx context.Context) error {
 	alarms, err := s.client.AlarmList(ctx)
 	if err != nil {
-		return
+		return fmt.Errorf("listing etcd's alarms: %w", err)
 	}
-	full := false
-	for _, a := range alarms.Alarms {
-		full = full || a.Alarm == etcdserverpb.AlarmType_NOSPACE
+	alarmed := slices.ContainsFunc(alarms.Alarms, func(a *etcdserverpb.AlarmMember) bool {
+		return a.Alarm == etcdserverpb.AlarmType_NOSPACE
+	})
+	if !alarmed && s.engine.hasRoom() {
+		return nil
 	}
-	if !full {
-		return
+	_, err = s.client.Compact(ctx, s.views.revision(), clientv3.WithCompactPhysical())
+	if err != nil && !errors.Is(err, rpctypes.ErrCompacted) {
+		return fmt.Errorf("compacting: %w", err)
 	}
-	if _, err := s.client.Compact(ctx, s.views.revision(), clientv3.WithCompactPhysical()); err != nil && !errors.Is(err, rpctypes.ErrCompacted) {
-		s.log.Warn("compacting the full store failed", "error", err)
-		return
+	if alarmed {
+		if err := s.endAlarm(ctx); err != nil {
+			return err
+		}
 	}
+	if _, used := s.engine.size(); used > s.cfg.QuotaBytes {
+		s.log.Error("the store is full: reads and deletes work, other writes don't; delete what is not needed, or raise the quota and restart",
+			"bytes", used, "quota", s.cfg.QuotaBytes)
+	}
+	return nil
+}
+
+// endAlarm gives the file's free space back and lets etcd write again, if the
+// file is small enough then.
+func (s *Store) endAlarm(ctx context.Context) error {
 	if err := s.engine.etcd.Server.Backend().Defrag(); err != nil {
-		s.log.Warn("defragmenting the full store failed", "error", err)
-		return
+		return fmt.Errorf("defragmenting: %w", err)
 	}
-	// Some room is needed for what ends the alarm, and to stay out of it.
-	if size := s.engine.size(); size > s.cfg.QuotaBytes/10*9 {
-		s.log.Error("the store is full: reads and deletes work, writes don't; delete what is not needed, or raise the quota and restart",
-			"bytes", size, "quota", s.cfg.QuotaBytes)
-		return
+	if file, _ := s.engine.size(); file >= hardQuota(s.cfg.QuotaBytes) {
+		return nil
 	}
 	if _, err := s.client.AlarmDisarm(ctx, &clientv3.AlarmMember{}); err != nil {
-		s.log.Warn("ending the store's alarm failed", "error", err)
-		return
+		return fmt.Errorf("ending etcd's alarm: %w", err)
 	}
-	s.log.Warn("the store was full and has room again", "bytes", s.engine.size(), "quota", s.cfg.QuotaBytes)
+	return nil
 }

@@ -23,7 +23,7 @@ type metrics struct {
 	viewLag     prometheus.Histogram
 	watchLosses prometheus.Counter
 	resets      prometheus.Counter
-	size        prometheus.Gauge
+	size, used  prometheus.Gauge
 }
 
 func newMetrics() *metrics {
@@ -58,6 +58,10 @@ func newMetrics() *metrics {
 		size: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: ns, Subsystem: sub, Name: "database_bytes",
 			Help: "Size of the database file.",
+		}),
+		used: prometheus.NewGauge(prometheus.GaugeOpts{
+			Namespace: ns, Subsystem: sub, Name: "database_used_bytes",
+			Help: "How much of the database file is in use: what the quota bounds.",
 		}),
 	}
 }
@@ -101,7 +105,7 @@ var (
 
 func (c collector) parts() []prometheus.Collector {
 	m := c.s.metrics
-	return []prometheus.Collector{m.operations, m.durations, m.conflicts, m.viewLag, m.watchLosses, m.resets, m.size}
+	return []prometheus.Collector{m.operations, m.durations, m.conflicts, m.viewLag, m.watchLosses, m.resets, m.size, m.used}
 }
 
 // Describe implements prometheus.Collector.

@@ -1,37 +1,24 @@
 package store
 
-import (
-	"errors"
-	"maps"
-	"slices"
-)
+import "errors"
 
 // Pin reads key and makes a concurrent change of it the end of Update: when
-// another transaction has changed the key between this one's snapshot and its
-// commit, Update gives changed, where it would otherwise run f again. It is for
-// rules that refuse a concurrent writer rather than let it wait.
+// another transaction has changed the key between the first run of f and the
+// commit, Update gives changed, where it would otherwise run f again and let it
+// see the change. It is for rules that refuse a concurrent writer rather than
+// let it wait. It comes before f's own writes of key.
 func (tx *Tx) Pin(key string, changed error) error {
-	if _, err := tx.Get(key); err != nil && !errors.Is(err, ErrNotFound) {
+	e, err := tx.Get(key)
+	if err != nil && !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	if tx.pins == nil {
-		tx.pins = map[string]error{}
+	first, again := tx.pins[key]
+	if !again {
+		tx.pins[key] = e.Revision // 0: absent
+		return nil
 	}
-	tx.pins[key] = changed
-	return nil
-}
-
-// brokenPin gives the error of a pinned key that has changed, after a commit
-// that failed.
-func (tx *Tx) brokenPin() error {
-	for _, key := range slices.Sorted(maps.Keys(tx.pins)) {
-		e, _, err := tx.s.getAt(tx.ctx, key, 0)
-		if err != nil && !errors.Is(err, ErrNotFound) {
-			return err
-		}
-		if read, ok := tx.reads[key]; ok && e.Revision != read.Revision {
-			return tx.pins[key]
-		}
+	if e.Revision != first {
+		return tx.fail(changed)
 	}
 	return nil
 }

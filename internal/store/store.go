@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,12 +30,14 @@ type Config struct {
 	// Username and Password authenticate to the outside cluster.
 	Username string
 	Password string
-	// Prefix starts every key in etcd. Default "/lanyard/".
+	// Prefix starts every key in etcd; it ends with a slash, which is added if
+	// absent. Default "/lanyard/".
 	Prefix string
 	// Keyring seals values. Required.
 	Keyring *Keyring
-	// QuotaBytes bounds the embedded engine's database; beyond it writes fail
-	// with ErrQuota. Default 2 GiB. An outside cluster has its own.
+	// QuotaBytes bounds what the embedded engine's database may hold, the past
+	// that is still kept included; beyond it writes other than deletes fail with
+	// ErrQuota. Default 2 GiB. An outside cluster has its own.
 	QuotaBytes int64
 	// Retention is for how long past revisions stay readable. Older ones are
 	// compacted, in an outside cluster too. Default 1 h; negative: never.
@@ -65,6 +68,9 @@ func (cfg *Config) setDefaults() error {
 	}
 	if cfg.Prefix == "" {
 		cfg.Prefix = DefaultPrefix
+	}
+	if !strings.HasSuffix(cfg.Prefix, "/") {
+		cfg.Prefix += "/"
 	}
 	if cfg.QuotaBytes == 0 {
 		cfg.QuotaBytes = DefaultQuotaBytes

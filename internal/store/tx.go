@@ -35,7 +35,7 @@ type Tx struct {
 	lists  []string
 	locks  []*Lock
 	writes map[string]write
-	pins   map[string]error
+	pins   map[string]int64 // of all attempts of one Update: see Pin
 	// err is the first error of a method that can't return it, or whose error f
 	// swallowed though the transaction can't go on.
 	err error
@@ -46,8 +46,8 @@ type write struct {
 	delete bool
 }
 
-func newTx(ctx context.Context, s *Store) *Tx {
-	return &Tx{s: s, ctx: ctx, reads: map[string]Entry{}, writes: map[string]write{}}
+func newTx(ctx context.Context, s *Store, pins map[string]int64) *Tx {
+	return &Tx{s: s, ctx: ctx, reads: map[string]Entry{}, writes: map[string]write{}, pins: pins}
 }
 
 // fail keeps the first error for Update.

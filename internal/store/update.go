@@ -40,6 +40,7 @@ func (s *Store) Update(ctx context.Context, f func(tx *Tx) error) (_ int64, err 
 	}
 	defer done()
 	defer s.metrics.observe(opUpdate, time.Now(), &err)
+	pins := map[string]int64{}
 	for attempt := range maxAttempts {
 		if attempt == politeAttempts {
 			select {
@@ -49,7 +50,7 @@ func (s *Store) Update(ctx context.Context, f func(tx *Tx) error) (_ int64, err 
 				return 0, context.Cause(ctx)
 			}
 		}
-		tx := newTx(ctx, s)
+		tx := newTx(ctx, s, pins)
 		err := f(tx)
 		if errors.Is(tx.err, ErrCompacted) { // f took longer than the retention
 			continue
@@ -68,9 +69,6 @@ func (s *Store) Update(ctx context.Context, f func(tx *Tx) error) (_ int64, err 
 			return rev, s.views.wait(ctx, rev)
 		}
 		s.metrics.conflicts.Inc()
-		if err := tx.brokenPin(); err != nil {
-			return 0, err
-		}
 		if err := pause(ctx, attempt); err != nil {
 			return 0, err
 		}
@@ -105,6 +103,10 @@ func (tx *Tx) commit() (rev int64, committed bool, err error) {
 	}
 	if len(ops) > MaxOps || len(compares) > MaxOps {
 		return 0, false, fmt.Errorf("%w: the transaction has %d writes and %d comparisons, at most %d of each are possible", ErrTooLarge, len(ops), len(compares), MaxOps)
+	}
+	puts := func(w write) bool { return !w.delete }
+	if e := tx.s.engine; e != nil && slices.ContainsFunc(slices.Collect(maps.Values(tx.writes)), puts) && !e.hasRoom() {
+		return 0, false, tx.s.errFull()
 	}
 	resp, err := tx.s.client.Txn(tx.ctx).If(compares...).Then(ops...).Commit()
 	if err != nil {

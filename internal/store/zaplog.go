@@ -2,7 +2,12 @@ package store
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"os"
+	"runtime"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -52,6 +57,42 @@ var expected = map[string]bool{
 	"simple token is not cryptographically signed":                                         true,
 	"Failed to detect schema version":                                                      true,
 	"failed to update storage version":                                                     true,
+}
+
+// failureHook is what etcd's fatal and panicking log entries do, once written.
+type failureHook struct {
+	starting atomic.Bool
+	failed   chan error
+}
+
+func newFailureHook() *failureHook {
+	h := &failureHook{failed: make(chan error, 1)}
+	h.starting.Store(true)
+	return h
+}
+
+// started ends the time in which a failure is an error to return.
+func (h *failureHook) started() { h.starting.Store(false) }
+
+// OnWrite implements zapcore.CheckWriteHook. While etcd starts, the failure is
+// handed over and the goroutine that met it ends. Later there is nothing to go
+// on with, such as when the log of transactions can't be written: the process
+// ends, and its next start finds all that was committed.
+func (h *failureHook) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
+	if !h.starting.Load() {
+		os.Exit(1)
+	}
+	err := errors.New(e.Message)
+	for _, a := range attrs(fields) {
+		if a.Key == "error" {
+			err = fmt.Errorf("%s: %s", e.Message, a.Value)
+		}
+	}
+	select {
+	case h.failed <- err:
+	default:
+	}
+	runtime.Goexit()
 }
 
 func attrs(fields []zapcore.Field) []slog.Attr {
