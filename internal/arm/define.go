@@ -116,6 +116,7 @@ func eraseStep[P any](f func(context.Context, *Step, *Resource[P]) (bool, error)
 
 func eraseAction[P any](a Action[P]) storedAction {
 	return storedAction{
+		name:   a.Name,
 		writes: a.Writes || a.Async != nil,
 		run: func(ctx context.Context, r *Request, rec *record, body []byte) (int, any, error) {
 			res, err := typed[P](rec)

@@ -1,7 +1,7 @@
 package arm
 
 import (
-	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"time"
@@ -38,28 +38,43 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// Engine serves the Resource Manager's host.
+// Engine serves the Resource Manager's host: an http.Handler, with [Engine.Run]
+// beside it.
 type Engine struct {
-	cfg Config
+	cfg      Config
+	log      *slog.Logger
+	router   *router
+	throttle *throttle
 }
 
-// New checks the table of types (each name once, with versions) and makes the
-// engine.
-func New(cfg Config) (*Engine, error) { panic("unwritten") }
-
-// ServeHTTP answers one request of the Resource Manager.
-func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) { panic("unwritten") }
-
-// Run carries on long-running operations, this replica's turn permitting, until
-// ctx ends.
-func (e *Engine) Run(ctx context.Context) error { panic("unwritten") }
-
-// Lookup reads the resource id, of a type made by Define[P], in r's transaction
-// where it has one. A resource that doesn't exist is store.ErrNotFound.
-func Lookup[P any](ctx context.Context, r *Request, id azure.ResourceID) (*Resource[P], error) {
-	panic("unwritten")
+// New checks the table of types (each name once, with well-formed versions) and
+// makes the engine.
+func New(cfg Config) (*Engine, error) {
+	if cfg.Store == nil || cfg.Directory == nil || cfg.Guard == nil || cfg.Verifier == nil {
+		return nil, errors.New("arm: Config needs Store, Directory, Guard and Verifier")
+	}
+	router, err := newRouter(cfg.Types)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.PageSize <= 0 {
+		cfg.PageSize = 1000
+	}
+	return &Engine{cfg: cfg, log: cfg.Logger, router: router, throttle: newThrottle(cfg.Now)}, nil
 }
 
-type operation struct{}
-
-func invalidContent(body []byte, path string, err error) error { panic("unwritten") }
+// ServeHTTP answers one request of the Resource Manager. It takes the request's
+// identifiers from the context ([azure.RequestFrom]).
+func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &exchange{engine: e, w: w, r: r, ctx: r.Context(), now: e.cfg.Now().UTC(), query: r.URL.Query()}
+	x.commonHeaders()
+	if err := x.serve(); err != nil {
+		x.writeError(err)
+	}
+}

@@ -122,9 +122,6 @@ type Step struct {
 	Data json.RawMessage
 	// Result is the body of the final answer, where the operation has one.
 	Result any
-
-	engine *Engine
-	op     *operation
 }
 
 // VirtualHooks serve a type that is kept elsewhere (role assignments, tags,

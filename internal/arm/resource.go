@@ -61,7 +61,10 @@ type Resource[P any] struct {
 }
 
 // record is a stored resource of whatever type.
-type record = Resource[json.RawMessage]
+type record = Resource[rawJSON]
+
+// rawJSON are properties of whatever type.
+type rawJSON = json.RawMessage
 
 // ETag gives the entity tag of a committed resource, with its quotes.
 func (r *Resource[P]) ETag() string { return `"` + strconv.FormatInt(r.Revision, 16) + `"` }
@@ -112,6 +115,9 @@ func untyped[P any](res *Resource[P], rec *record) error {
 	props, err := json.Marshal(res.Properties)
 	if err != nil {
 		return fmt.Errorf("encoding the properties of %s: %w", rec.ID, err)
+	}
+	if string(props) == "null" {
+		props = json.RawMessage("{}")
 	}
 	rec.Location, rec.Tags, rec.Kind, rec.ManagedBy = res.Location, res.Tags, res.Kind, res.ManagedBy
 	rec.SKU, rec.Identity, rec.Plan, rec.Zones = res.SKU, res.Identity, res.Plan, res.Zones

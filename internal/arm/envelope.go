@@ -1,0 +1,98 @@
+package arm
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/lanyard-id/lanyard/internal/azure"
+)
+
+// Envelope is a stored resource as it looks on the wire.
+type Envelope struct {
+	ID         string            `json:"id"`
+	Name       string            `json:"name"`
+	Type       string            `json:"type"`
+	Location   string            `json:"location,omitempty"`
+	Tags       map[string]string `json:"tags,omitzero"`
+	Kind       string            `json:"kind,omitempty"`
+	ManagedBy  string            `json:"managedBy,omitempty"`
+	SKU        json.RawMessage   `json:"sku,omitempty"`
+	Identity   json.RawMessage   `json:"identity,omitempty"`
+	Plan       json.RawMessage   `json:"plan,omitempty"`
+	Zones      json.RawMessage   `json:"zones,omitempty"`
+	Properties json.RawMessage   `json:"properties,omitempty"`
+	SystemData *SystemData       `json:"systemData,omitempty"`
+
+	// ProvisioningState is for those who list resources of all types; the wire
+	// has it in the properties.
+	ProvisioningState string `json:"-"`
+}
+
+// envelope makes the wire form without the properties.
+func (t *Type) envelope(rec *record) Envelope {
+	env := Envelope{
+		ID: rec.ID.String(), Name: rec.ID.Name(), Type: t.spec.Name, Location: rec.Location, Tags: rec.Tags,
+		Kind: rec.Kind, ManagedBy: rec.ManagedBy, SKU: rec.SKU, Identity: rec.Identity, Plan: rec.Plan, Zones: rec.Zones,
+		ProvisioningState: rec.ProvisioningState,
+	}
+	if azure.EqualFold(t.spec.Name, resourceGroupType) {
+		env.Type = "Microsoft.Resources/resourceGroups"
+	}
+	if t.spec.SystemData {
+		env.SystemData = &rec.SystemData
+	}
+	return env
+}
+
+// present makes a resource's whole wire form.
+func (t *Type) present(ctx context.Context, rec *record) (json.RawMessage, error) {
+	env := t.envelope(rec)
+	shown, err := t.properties(ctx, rec)
+	if err != nil {
+		return nil, err
+	}
+	env.Properties = shown
+	if t.spec.ProvisioningState {
+		env.Properties = insertMember(shown, "provisioningState", rec.ProvisioningState)
+	}
+	text, err := json.Marshal(env)
+	if err != nil {
+		return nil, fmt.Errorf("encoding %s: %w", rec.ID, err)
+	}
+	if t.spec.ETag != "" && rec.Revision != 0 {
+		text = insertMember(text, t.spec.ETag, rec.ETag())
+	}
+	return text, nil
+}
+
+// properties encodes what the type shows of its properties.
+func (t *Type) properties(ctx context.Context, rec *record) (json.RawMessage, error) {
+	shown, err := t.stored.show(ctx, rec)
+	if err != nil {
+		return nil, fmt.Errorf("showing %s: %w", rec.ID, err)
+	}
+	text, err := json.Marshal(shown)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the properties of %s: %w", rec.ID, err)
+	}
+	if len(text) == 0 || text[0] != '{' {
+		return nil, fmt.Errorf("the properties of %s are not an object", rec.ID)
+	}
+	return text, nil
+}
+
+// insertMember puts a string member at the front of an object's text.
+func insertMember(object json.RawMessage, name, value string) json.RawMessage {
+	quoted, _ := json.Marshal(value) // a string always encodes
+	var b bytes.Buffer
+	fmt.Fprintf(&b, `{%q:%s`, name, quoted)
+	if len(object) > 2 {
+		b.WriteByte(',')
+		b.Write(object[1:])
+	} else {
+		b.WriteByte('}')
+	}
+	return b.Bytes()
+}
