@@ -1,125 +1,117 @@
-// Package rbac decides what a principal may do at a scope: built-in and custom
-// roles, role assignments, the pure Allow, and Guard.Check, the only door: it
-// decides and audits.
 package rbac
 
 import (
-	"context"
 	"time"
 
-	"github.com/lanyard-id/lanyard/internal/audit"
 	"github.com/lanyard-id/lanyard/internal/azure"
-	"github.com/lanyard-id/lanyard/internal/directory"
-	"github.com/lanyard-id/lanyard/internal/store"
 )
 
-// Permission of a role definition; JSON as ARM's.
+// Permission is one permission of a role definition; its JSON is Azure
+// Resource Manager's. NotActions and NotDataActions subtract within this one
+// permission only: another permission, or another role, may grant the same.
 type Permission struct {
-	Actions          []string `json:"actions"`
-	NotActions       []string `json:"notActions"`
-	DataActions      []string `json:"dataActions"`
-	NotDataActions   []string `json:"notDataActions"`
-	Condition        string   `json:"condition,omitempty"`
-	ConditionVersion string   `json:"conditionVersion,omitempty"`
+	// Actions are patterns of control plane actions, as [Match] reads them.
+	Actions []string `json:"actions"`
+	// NotActions are taken out of Actions.
+	NotActions []string `json:"notActions"`
+	// DataActions are patterns of data plane actions. No control plane pattern,
+	// not even Owner's "*", covers one.
+	DataActions []string `json:"dataActions"`
+	// NotDataActions are taken out of DataActions.
+	NotDataActions []string `json:"notDataActions"`
+	// Condition narrows the permission; empty: none.
+	Condition string `json:"condition,omitempty"`
+	// ConditionVersion is "2.0" or, in one built-in role, "1.0".
+	ConditionVersion string `json:"conditionVersion,omitempty"`
 }
 
-// RoleDefinition: built-in (TenantID "") or custom.
+// RoleDefinition is a role: built-in (the same in every tenant, TenantID "") or
+// custom. Its JSON is the stored form of a custom role. The values that this
+// package hands out share their slices: do not change them.
 type RoleDefinition struct {
-	ID, TenantID, RoleName, Description string // ID: GUID
-	Custom                              bool
-	AssignableScopes                    []string
-	Permissions                         []Permission
-	CreatedOn, UpdatedOn                time.Time
-	CreatedBy, UpdatedBy                string
+	// ID is the GUID that names the role.
+	ID string `json:"id"`
+	// TenantID is the tenant of a custom role; empty for a built-in one.
+	TenantID string `json:"tenantId,omitempty"`
+	// RoleName is the display name: unique in the tenant, without regard to case.
+	RoleName    string `json:"roleName"`
+	Description string `json:"description,omitempty"`
+	// Custom tells a custom role from a built-in one.
+	Custom bool `json:"custom,omitempty"`
+	// AssignableScopes are the scopes at and below which the role can be
+	// assigned: "/" for a built-in role.
+	AssignableScopes []string     `json:"assignableScopes"`
+	Permissions      []Permission `json:"permissions"`
+	CreatedOn        time.Time    `json:"createdOn,omitzero"`
+	UpdatedOn        time.Time    `json:"updatedOn,omitzero"`
+	// CreatedBy and UpdatedBy are object IDs.
+	CreatedBy string `json:"createdBy,omitempty"`
+	UpdatedBy string `json:"updatedBy,omitempty"`
 }
 
-// Assignment is a role assignment.
+// Assignment is a role assignment: this principal has this role at this scope
+// and below. Its JSON is the stored form.
 type Assignment struct {
-	Name, TenantID                                                               string // Name: GUID, unique in the tenant
-	Scope                                                                        azure.ResourceID
-	RoleDefinitionID                                                             string // GUID
-	PrincipalID                                                                  string
-	PrincipalType                                                                azure.PrincipalType
-	Description, Condition, ConditionVersion, DelegatedManagedIdentityResourceID string
-	CreatedOn, UpdatedOn                                                         time.Time
-	CreatedBy, UpdatedBy                                                         string
+	// Name is the GUID that names the assignment, unique in the tenant.
+	Name string `json:"name"`
+	// TenantID is the tenant of the scope.
+	TenantID string `json:"tenantId"`
+	// Scope is where the role holds, and everything below it.
+	Scope azure.ResourceID `json:"scope"`
+	// RoleDefinitionID is the role's GUID alone; [FormatRoleDefinitionID] makes
+	// the resource ID that Azure shows.
+	RoleDefinitionID string `json:"roleDefinitionId"`
+	// PrincipalID is an object ID. It may name no principal of the directory:
+	// one that is yet to come, or one that was deleted.
+	PrincipalID   string              `json:"principalId"`
+	PrincipalType azure.PrincipalType `json:"principalType,omitempty"`
+	Description   string              `json:"description,omitempty"`
+	// Condition narrows what the role grants; empty: none.
+	Condition        string `json:"condition,omitempty"`
+	ConditionVersion string `json:"conditionVersion,omitempty"`
+	// DelegatedManagedIdentityResourceID is kept for the client; nothing is
+	// decided from it.
+	DelegatedManagedIdentityResourceID string    `json:"delegatedManagedIdentityResourceId,omitempty"`
+	CreatedOn                          time.Time `json:"createdOn,omitzero"`
+	UpdatedOn                          time.Time `json:"updatedOn,omitzero"`
+	// CreatedBy and UpdatedBy are object IDs.
+	CreatedBy string `json:"createdBy,omitempty"`
+	UpdatedBy string `json:"updatedBy,omitempty"`
 }
-
-// Match reports whether an action pattern covers an action: whole, folded, "*" any run of characters, "/*/" also a single "/".
-func Match(pattern, action string) bool { panic("unwritten") }
-
-// BuiltIn gives a built-in role by GUID; BuiltIns all 928, sorted by name.
-func BuiltIn(id string) (RoleDefinition, bool) { panic("unwritten") }
-func BuiltIns() []RoleDefinition               { panic("unwritten") }
 
 // Request is a question to the guard.
 type Request struct {
+	// Caller is who asks, as its verified token says.
 	Caller azure.Caller
+	// Action is what the caller wants to do, such as
+	// "Microsoft.Authorization/roleAssignments/write". Case does not matter.
 	Action string
-	Data   bool // a data action
-	Scope  azure.ResourceID
-	// Attributes for conditions: "@Request[...]"/"@Resource[...]" names to values, e.g.
-	// "Microsoft.Authorization/roleAssignments:RoleDefinitionId".
+	// Data tells a data plane action from a control plane one.
+	Data bool
+	// Scope is the resource, or the scope above it, that the action is on.
+	Scope azure.ResourceID
+	// RequestAttributes and ResourceAttributes are what conditions may ask for
+	// as @Request[name] and @Resource[name], by name:
+	// "Microsoft.Authorization/roleAssignments:RoleDefinitionId". The suboperation
+	// of a data action is the request attribute [SubOperation]. A comparison
+	// with an attribute that is absent is never satisfied.
 	RequestAttributes, ResourceAttributes map[string][]string
 }
 
-// Decision is the answer, with what explains it.
+// SubOperation names the request attribute that holds the suboperation
+// ("Blob.List"), for conditions with SubOperationMatches.
+const SubOperation = "subOperation"
+
+// Decision is the answer, with what explains it. Assignment and Role are
+// shared: do not change what they point to.
 type Decision struct {
-	Allowed    bool
-	Assignment *Assignment // that allowed it
-	Role       *RoleDefinition
-	Reason     string // words for people: why allowed or denied
+	// Allowed is the answer; the zero Decision denies.
+	Allowed bool
+	// Assignment is what allowed it; nil when denied.
+	Assignment *Assignment
+	// Role is the assignment's role; nil when denied.
+	Role *RoleDefinition
+	// Reason says in words for people why it is allowed or denied. It names only
+	// the caller's own role assignments.
+	Reason string
 }
-
-// Guard holds the views of definitions and assignments.
-type Guard struct{ _ int }
-
-func NewGuard(ctx context.Context, st *store.Store, dir *directory.Directory, log *audit.Log, now func() time.Time) (*Guard, error) {
-	panic("unwritten")
-}
-
-// Check decides and audits. The error is non-nil when no decision can be made
-// or kept (stale views, audit refused): treat as 503, never as allowed.
-// A scope in another tenant's subscription is denied.
-func (g *Guard) Check(ctx context.Context, r Request) (Decision, error) { panic("unwritten") }
-
-// Filter reports, without an audit record of each, which of the scopes the caller may do action at: for lists that Azure filters.
-func (g *Guard) Filter(ctx context.Context, c azure.Caller, action string, scopes []azure.ResourceID) ([]bool, error) {
-	panic("unwritten")
-}
-
-// Reaches reports whether the caller has any assignment at, above or below the scope (subscription lists).
-func (g *Guard) Reaches(c azure.Caller, scope azure.ResourceID) bool { panic("unwritten") }
-
-// Permissions gives the caller's effective permissions at a scope, one per role.
-func (g *Guard) Permissions(c azure.Caller, scope azure.ResourceID) []Permission { panic("unwritten") }
-
-// Role gives a role definition by GUID as seen in a tenant (view).
-func (g *Guard) Role(tenantID, id string) (RoleDefinition, bool) { panic("unwritten") }
-
-// --- persistence, in transactions; errors are *azure.Error in ARM's words ---
-// PutAssignment checks names, triples, immutables, limits (4,000), role exists and assignable at scope, and writes.
-func (g *Guard) PutAssignment(tx *store.Tx, a Assignment) (stored Assignment, created bool, err error) {
-	panic("unwritten")
-}
-func (g *Guard) DeleteAssignment(tx *store.Tx, tenantID, name string) error { panic("unwritten") }
-
-// GetAssignment, ListAssignments read linearizably.
-func (g *Guard) GetAssignment(ctx context.Context, tenantID, name string) (Assignment, error) {
-	panic("unwritten")
-}
-func (g *Guard) ListAssignments(ctx context.Context, tenantID string) ([]Assignment, error) {
-	panic("unwritten")
-}
-
-// DeleteBelow removes up to limit assignments at or below scope; more tells that there are others left (cascades).
-func (g *Guard) DeleteBelow(tx *store.Tx, tenantID string, scope azure.ResourceID, limit int) (more bool, err error) {
-	panic("unwritten")
-}
-func (g *Guard) PutDefinition(tx *store.Tx, d RoleDefinition) (stored RoleDefinition, created bool, err error) {
-	panic("unwritten")
-}
-func (g *Guard) DeleteDefinition(tx *store.Tx, tenantID, id string) error { panic("unwritten") }
-func (g *Guard) ListDefinitions(ctx context.Context, tenantID string) ([]RoleDefinition, error) {
-	panic("unwritten")
-} // custom ones
