@@ -1,150 +1,115 @@
-// Package directory knows who is who: tenants, subscriptions (which tenant a
-// subscription belongs to), applications, service principals, managed
-// identities, users, groups, federated identity credentials. Lookups are
-// in-memory views; writes take a transaction.
 package directory
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
 	"github.com/lanyard-id/lanyard/internal/store"
 )
 
-type Tenant struct {
-	ID, DisplayName, DefaultDomain string
-	Domains                        []string
-	CountryCode                    string
-	Created                        time.Time
+// DefaultFederatedCredentials is how many federated identity credentials an
+// application or a user-assigned identity may have on Azure.
+const DefaultFederatedCredentials = 20
+
+// Directory is the directory of all tenants of one cloud. Its methods are safe
+// for concurrent use. What lookups return refers to the view and must not be
+// changed.
+type Directory struct {
+	domain         string
+	services       []azure.Service
+	now            func() time.Time
+	maxCredentials int
+	log            *slog.Logger
+
+	mu   sync.RWMutex // guards view and everything below it
+	view *view
 }
 
-type Subscription struct {
-	ID, TenantID, DisplayName, State string // State "Enabled"
-	Created                          time.Time
+// An Option changes what [Open] does by default.
+type Option func(*Directory) error
+
+// WithFederatedCredentialLimit lets every application and user-assigned
+// identity have n federated identity credentials. Less than Azure's
+// [DefaultFederatedCredentials] is an error: clients count on those.
+func WithFederatedCredentialLimit(n int) Option {
+	return func(d *Directory) error {
+		if n < DefaultFederatedCredentials {
+			return fmt.Errorf("the limit of federated identity credentials is %d, but Azure allows %d",
+				n, DefaultFederatedCredentials)
+		}
+		d.maxCredentials = n
+		return nil
+	}
 }
 
-// Principal is a security principal: service principal (application's or managed identity's), user or group.
-type Principal struct {
-	TenantID, ObjectID   string
-	Type                 azure.PrincipalType
-	DisplayName          string
-	Disabled             bool
-	AppID                string // service principals
-	ServicePrincipalType string // "Application" or "ManagedIdentity"
-	ResourceID           string // managed identity: of the identity (user-assigned) or of its host (system-assigned)
-	SystemAssigned       bool
-	UserPrincipalName    string   // users
-	Members              []string // groups: object IDs
-	Created              time.Time
+// WithLogger sets where records that cannot be read are reported. By default
+// they are not.
+func WithLogger(log *slog.Logger) Option {
+	return func(d *Directory) error {
+		d.log = log
+		return nil
+	}
 }
 
-// Application is an app registration.
-type Application struct {
-	TenantID, ObjectID, AppID, DisplayName string
-	IdentifierURIs                         []string
-	AccessTokenVersion                     int // requestedAccessTokenVersion: 0/1 -> v1, 2 -> v2
-	Secrets                                []Secret
-	Created                                time.Time
+// Open follows the store until that is closed, and returns when the view is
+// complete; ctx bounds the opening only. The cloud tells which services have tokens in every tenant; now dates what is
+// created (nil: time.Now).
+func Open(ctx context.Context, st *store.Store, cloud azure.Cloud, now func() time.Time, opts ...Option) (*Directory, error) {
+	if now == nil {
+		now = time.Now
+	}
+	d := &Directory{
+		domain:         cloud.Domain,
+		services:       cloud.Services(),
+		now:            now,
+		maxCredentials: DefaultFederatedCredentials,
+		log:            slog.New(slog.DiscardHandler),
+		view:           newView(),
+	}
+	for _, opt := range opts {
+		if err := opt(d); err != nil {
+			return nil, fmt.Errorf("opening the directory: %w", err)
+		}
+	}
+	if err := st.Follow(ctx, prefix, d.apply); err != nil {
+		return nil, fmt.Errorf("reading the directory: %w", err)
+	}
+	return d, nil
 }
 
-// Secret is a client secret: salted hash only.
-type Secret struct {
-	KeyID, DisplayName, Hint string
-	Hash                     []byte // SHA-256-based over a random 256-bit-class secret with salt; see hash.go
-	Salt                     []byte
-	Start, End               time.Time
-}
-
-// FederatedCredential is a federated identity credential of an application or user-assigned identity.
-type FederatedCredential struct {
-	TenantID                           string
-	Owner                              string // object ID of the owning principal (MI) or application
-	Name, Issuer, Subject, Description string
-	Audiences                          []string // exactly one
-	Created                            time.Time
-}
-
-// Client is what the token service needs of a client_id.
-type Client struct {
-	Principal            Principal
-	Application          *Application // nil: a managed identity
-	FederatedCredentials []FederatedCredential
-}
-
-type Directory struct{ _ int }
-
-// Open follows the store.
-func Open(ctx context.Context, st *store.Store, cloud azure.Cloud, now func() time.Time) (*Directory, error) {
-	panic("unwritten")
-}
-
-// --- lookups: memory only ---
-func (d *Directory) Tenant(idOrDomain string) (Tenant, bool)                   { panic("unwritten") }
-func (d *Directory) Tenants() []Tenant                                         { panic("unwritten") }
-func (d *Directory) Subscription(id string) (Subscription, bool)               { panic("unwritten") }
-func (d *Directory) Subscriptions(tenantID string) []Subscription              { panic("unwritten") }
-func (d *Directory) Client(tenantID, appID string) (Client, bool)              { panic("unwritten") }
-func (d *Directory) Principal(tenantID, objectID string) (Principal, bool)     { panic("unwritten") }
-func (d *Directory) PrincipalByAppID(tenantID, appID string) (Principal, bool) { panic("unwritten") }
-
-// GroupsOf gives the object IDs of all groups that hold the principal, nested ones too.
-func (d *Directory) GroupsOf(tenantID, objectID string) []string { panic("unwritten") }
-
-// Resource resolves a scope's or resource parameter's audience to what tokens for it look like: services of the cloud, or applications of the tenant. version 1 or 2.
-func (d *Directory) Resource(tenantID, audience string) (appID string, version int, ok bool) {
-	panic("unwritten")
-}
-
-// --- writes: in a transaction; *azure.Error where a client may see it ---
-func (d *Directory) CreateTenant(tx *store.Tx, t Tenant) error             { panic("unwritten") }
-func (d *Directory) CreateSubscription(tx *store.Tx, s Subscription) error { panic("unwritten") }
-
-// CreateApplication makes the application and its service principal.
-func (d *Directory) CreateApplication(tx *store.Tx, tenantID, displayName string, identifierURIs ...string) (Application, Principal, error) {
-	panic("unwritten")
-}
-
-// AddSecret gives the secret's text once.
-func (d *Directory) AddSecret(tx *store.Tx, tenantID, appID, displayName string, end time.Time) (Secret, string, error) {
-	panic("unwritten")
-}
-
-// CheckSecret compares in constant time; expired tells a right but expired secret.
-func (a *Application) CheckSecret(text string, now time.Time) (ok, expired bool) { panic("unwritten") }
-
-// CreateManagedIdentity makes the principal of a user- or system-assigned identity, with fresh client and object IDs.
-func (d *Directory) CreateManagedIdentity(tx *store.Tx, tenantID string, resource azure.ResourceID, systemAssigned bool) (Principal, error) {
-	panic("unwritten")
-}
-
-// DeletePrincipal removes a principal with its guard keys, application, credentials and memberships' effect.
-func (d *Directory) DeletePrincipal(tx *store.Tx, tenantID, objectID string) error {
-	panic("unwritten")
-}
-func (d *Directory) CreateUser(tx *store.Tx, tenantID, upn, displayName string) (Principal, error) {
-	panic("unwritten")
-}
-func (d *Directory) CreateGroup(tx *store.Tx, tenantID, displayName string) (Principal, error) {
-	panic("unwritten")
-}
-func (d *Directory) AddMember(tx *store.Tx, tenantID, groupID, memberID string) error {
-	panic("unwritten")
-}
-func (d *Directory) RemoveMember(tx *store.Tx, tenantID, groupID, memberID string) error {
-	panic("unwritten")
-}
-
-// PutFederatedCredential creates or replaces; rules of the sheet (20, one audience, issuer+subject unique per owner, lengths, name).
-// Errors are *azure.Error in ARM's words. created tells 201 from 200.
-func (d *Directory) PutFederatedCredential(tx *store.Tx, c FederatedCredential) (created bool, err error) {
-	panic("unwritten")
-}
-func (d *Directory) DeleteFederatedCredential(tx *store.Tx, tenantID, owner, name string) (existed bool, err error) {
-	panic("unwritten")
-}
-
-// FederatedCredentials reads an owner's credentials, sorted by name, in the transaction (linearizable).
-func (d *Directory) FederatedCredentials(tx *store.Tx, tenantID, owner string) ([]FederatedCredential, error) {
-	panic("unwritten")
+// apply brings the view up to date. Records are decoded before the lock is
+// taken, so that readers wait for assignments only.
+func (d *Directory) apply(changes []store.Change, reset bool) {
+	updates := make([]func(*view), 0, len(changes))
+	for _, c := range changes {
+		update, err := decode(c)
+		if err != nil {
+			// The record counts as absent: an identity that cannot be read gets
+			// no tokens, and the others go on.
+			d.log.Error("directory record cannot be read", "key", c.Key, "revision", c.Revision, "error", err)
+			update, _ = decode(store.Change{Key: c.Key})
+		}
+		if update != nil {
+			updates = append(updates, update)
+		}
+	}
+	if reset {
+		fresh := newView()
+		for _, update := range updates {
+			update(fresh)
+		}
+		d.mu.Lock()
+		d.view = fresh
+		d.mu.Unlock()
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, update := range updates {
+		update(d.view)
+	}
 }
