@@ -59,6 +59,11 @@ func startMember(ctx context.Context, cfg *Config) (*embed.Etcd, error) {
 	}
 	outcomes := make(chan outcome, 1)
 	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				hook.fail(fmt.Errorf("etcd panicked: %v", p))
+			}
+		}()
 		etcd, err := embed.StartEtcd(config)
 		outcomes <- outcome{etcd, err}
 	}()

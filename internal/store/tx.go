@@ -18,8 +18,8 @@ const (
 	// listings it may read. A listing counts as up to three, a delete as up to
 	// two.
 	MaxOps = 128
-	// MaxBytes is how large all keys and values of a transaction may be
-	// together: 1.5 MiB.
+	// MaxBytes is how large a transaction may be: 1.5 MiB. Each key that it reads
+	// or writes counts with its length, a value, and some tens of bytes.
 	MaxBytes = 3 << 19
 )
 
@@ -133,8 +133,8 @@ func (tx *Tx) Put(key string, value []byte) {
 		tx.fail(errEmptyKey)
 		return
 	}
-	if len(key)+len(value) > MaxBytes {
-		tx.fail(fmt.Errorf("%w: the value of %s has %d bytes, at most %d are possible", ErrTooLarge, key, len(value), MaxBytes-len(key)))
+	if len(value) > MaxBytes {
+		tx.fail(fmt.Errorf("%w: the value of %s has %d bytes, at most %d are possible", ErrTooLarge, key, len(value), MaxBytes))
 		return
 	}
 	if value == nil {

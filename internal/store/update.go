@@ -94,12 +94,9 @@ func (tx *Tx) commit() (rev int64, committed bool, err error) {
 	if len(tx.writes) == 0 {
 		return tx.rev, true, nil // all reads were of one snapshot
 	}
-	compares, ops, size := tx.compares(), tx.ops(), 0
-	for key, w := range tx.writes {
-		size += len(key) + len(w.value)
-	}
-	if size > MaxBytes {
-		return 0, false, fmt.Errorf("%w: the transaction writes %d bytes, at most %d are possible", ErrTooLarge, size, MaxBytes)
+	compares, ops := tx.compares(), tx.ops()
+	if size := requestSize(compares, ops); size > MaxBytes {
+		return 0, false, fmt.Errorf("%w: the transaction has %d bytes, at most %d are possible", ErrTooLarge, size, MaxBytes)
 	}
 	if len(ops) > MaxOps || len(compares) > MaxOps {
 		return 0, false, fmt.Errorf("%w: the transaction has %d writes and %d comparisons, at most %d of each are possible", ErrTooLarge, len(ops), len(compares), MaxOps)
@@ -113,6 +110,19 @@ func (tx *Tx) commit() (rev int64, committed bool, err error) {
 		return 0, false, fmt.Errorf("committing: %w", tx.s.wrap(tx.ctx, err))
 	}
 	return resp.Header.GetRevision(), resp.Succeeded, nil
+}
+
+// requestSize is at least the size of the request that etcd will see.
+func requestSize(compares []clientv3.Cmp, ops []clientv3.Op) int {
+	const each = 64 // the framing of a comparison or a write, and its numbers
+	size := each * (1 + len(compares) + len(ops))
+	for i := range compares {
+		size += 2 * len(compares[i].KeyBytes()) // the end of a range is as long
+	}
+	for i := range ops {
+		size += len(ops[i].KeyBytes()) + len(ops[i].ValueBytes())
+	}
+	return size
 }
 
 // compares are the conditions under which all that f read still holds.

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"slices"
+	"strings"
 	"sync/atomic"
 
 	"go.uber.org/zap"
@@ -40,7 +42,7 @@ func (c slogCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	if e.Level >= zapcore.ErrorLevel {
 		level = slog.LevelError
 	}
-	if expected[e.Message] {
+	if isExpected(e.Message) {
 		level = slog.LevelDebug
 	}
 	c.log.LogAttrs(context.Background(), level, e.Message, attrs(fields)...)
@@ -50,13 +52,18 @@ func (c slogCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 func (c slogCore) Sync() error { return nil }
 
 // expected are etcd's complaints about what this package does on purpose: no
-// listeners, no users of its own; and about a new member's empty database, which
-// it mends by itself.
-var expected = map[string]bool{
-	"Running http and grpc server on single port. This is not recommended for production.": true,
-	"simple token is not cryptographically signed":                                         true,
-	"Failed to detect schema version":                                                      true,
-	"failed to update storage version":                                                     true,
+// listeners, no users of its own; and about a new member's empty database and
+// its first election, which it mends by itself.
+var expected = []string{
+	"Running http and grpc server on single port",
+	"simple token is not cryptographically signed",
+	"Failed to detect schema version",
+	"failed to update storage version",
+	"since there are still pending configuration changes to apply",
+}
+
+func isExpected(message string) bool {
+	return slices.ContainsFunc(expected, func(part string) bool { return strings.Contains(message, part) })
 }
 
 // failureHook is what etcd's fatal and panicking log entries do, once written.
@@ -88,11 +95,16 @@ func (h *failureHook) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
 			err = fmt.Errorf("%s: %s", e.Message, a.Value)
 		}
 	}
+	h.fail(err)
+	runtime.Goexit()
+}
+
+// fail hands the first failure over.
+func (h *failureHook) fail(err error) {
 	select {
 	case h.failed <- err:
 	default:
 	}
-	runtime.Goexit()
 }
 
 func attrs(fields []zapcore.Field) []slog.Attr {
