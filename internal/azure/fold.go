@@ -11,13 +11,11 @@ import "strings"
 func Fold(s string) string {
 	for i := 0; i < len(s); i++ {
 		if c := s[i]; 'A' <= c && c <= 'Z' {
-			b := []byte(s)
-			for ; i < len(b); i++ {
-				if c := b[i]; 'A' <= c && c <= 'Z' {
-					b[i] = c + ('a' - 'A')
-				}
-			}
-			return string(b)
+			var b strings.Builder
+			b.Grow(len(s))
+			b.WriteString(s[:i])
+			writeFolded(&b, s[i:])
+			return b.String()
 		}
 	}
 	return s
@@ -48,6 +46,12 @@ func CutSuffixFold(s, suffix string) (before string, found bool) {
 		return s, false
 	}
 	return s[:len(s)-len(suffix)], true
+}
+
+func writeFolded(b *strings.Builder, s string) {
+	for i := 0; i < len(s); i++ {
+		b.WriteByte(lower(s[i]))
+	}
 }
 
 func lower(c byte) byte {

@@ -156,7 +156,23 @@ func (id ResourceID) String() string {
 
 // Key gives the folded ID: equal for IDs that name the same resource. The key
 // of a scope followed by a slash is a prefix of the keys of all that is below.
-func (id ResourceID) Key() string { return Fold(id.String()) }
+// Every decision makes a key, so that it is built in one piece.
+func (id ResourceID) Key() string {
+	if len(id.segments) == 0 {
+		return "/"
+	}
+	n := 0
+	for _, seg := range id.segments {
+		n += 1 + len(seg)
+	}
+	var b strings.Builder
+	b.Grow(n)
+	for _, seg := range id.segments {
+		b.WriteByte('/')
+		writeFolded(&b, seg)
+	}
+	return b.String()
+}
 
 // IsRoot reports whether id is the tenant root.
 func (id ResourceID) IsRoot() bool { return len(id.segments) == 0 }
