@@ -38,6 +38,7 @@ type grant struct {
 	assignment   *Assignment
 	principal    string // folded
 	scope        string // key
+	where        string // the scope as spelled, for reasons
 	condition    *condition
 	conditionErr error
 }
@@ -63,7 +64,12 @@ func (p *Policy) putRole(def *RoleDefinition) { p.custom[azure.Fold(def.ID)] = c
 func (p *Policy) removeRole(id string) { delete(p.custom, azure.Fold(id)) }
 
 func newGrant(a *Assignment) *grant {
-	g := &grant{assignment: a, principal: azure.Fold(a.PrincipalID), scope: a.Scope.Key()}
+	g := &grant{
+		assignment: a,
+		principal:  azure.Fold(a.PrincipalID),
+		scope:      a.Scope.Key(),
+		where:      a.Scope.String(),
+	}
 	if a.Condition != "" {
 		g.condition, g.conditionErr = parseCondition(a.Condition)
 	}

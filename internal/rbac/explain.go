@@ -14,7 +14,7 @@ const explained = 5
 
 // why gives the reason of a decision that allows.
 func (e *evaluation) why(g *grant, r *role) string {
-	return "allowed by " + r.def.RoleName + " at " + g.assignment.Scope.String() + e.through(g)
+	return "allowed by " + r.def.RoleName + " at " + g.where + e.through(g)
 }
 
 // through names the group through which an assignment counts.
@@ -52,11 +52,11 @@ func (p *Policy) whyNot(e *evaluation) string {
 	case reaching.count > 0:
 		return reason + "; it has " + reaching.list(func(g *grant) string {
 			name, outcome := p.outcome(e, g)
-			return name + " at " + g.assignment.Scope.String() + e.through(g) + ": " + outcome
+			return name + " at " + g.where + e.through(g) + ": " + outcome
 		})
 	case elsewhere.count > 0:
 		return reason + "; its role assignments are elsewhere: " + elsewhere.list(func(g *grant) string {
-			return p.roleName(g) + " at " + g.assignment.Scope.String() + e.through(g)
+			return p.roleName(g) + " at " + g.where + e.through(g)
 		})
 	default:
 		return reason + "; it has no role assignments"
