@@ -1,6 +1,7 @@
 package arm
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -141,11 +142,27 @@ func (x *exchange) authorize(operation string) (listing, error) {
 	if decision.Allowed {
 		return listing{}, nil
 	}
-	whole := azure.SubscriptionScope(t.id.SubscriptionID())
-	if t.collection && operation == "read" && t.typ.stored != nil && t.id.Equal(whole) && x.engine.cfg.Guard.Reaches(r.Caller, whole) {
+	filtered := t.typ.virtual != nil && t.typ.virtual.hooks.Filters ||
+		t.typ.stored != nil && t.id.Equal(azure.SubscriptionScope(t.id.SubscriptionID()))
+	if t.collection && operation == "read" && filtered && x.engine.cfg.Guard.Reaches(r.Caller, t.id) {
 		return listing{action: action}, nil
 	}
 	return listing{}, errForbidden(r.Caller, action, t.id)
+}
+
+// Authorize asks the guard whether the request's caller may do action at scope,
+// where a hook needs more than the engine has asked. It gives 403
+// AuthorizationFailed, or 503 where no decision can be made. It writes an audit
+// record, so it is not for hooks in transactions: those use Hooks.Linked.
+func (r *Request) Authorize(ctx context.Context, action string, scope azure.ResourceID) error {
+	decision, err := r.engine.cfg.Guard.Check(ctx, rbac.Request{Caller: r.Caller, Action: action, Scope: scope})
+	if err != nil {
+		return errUnavailable(err)
+	}
+	if !decision.Allowed {
+		return errForbidden(r.Caller, action, scope)
+	}
+	return nil
 }
 
 // rbacAction names the action that the operation takes.
@@ -176,7 +193,7 @@ func errForbidden(c azure.Caller, action string, scope azure.ResourceID) error {
 // checkLinked asks the guard about the linked scopes that checked doesn't hold
 // yet, and notes them there. All that fail are named in one quoted list: pod
 // identity's controller reads it, drops those identities and tries again.
-func (x *exchange) checkLinked(linked []Linked, checked map[string]bool) error {
+func (x *exchange) checkLinked(linked []Linked, operation string, checked map[string]bool) error {
 	var action string
 	var failed []string
 	for _, l := range linked {
@@ -205,5 +222,5 @@ func (x *exchange) checkLinked(linked []Linked, checked map[string]bool) error {
 	c := x.request.Caller
 	return azure.Errorf(http.StatusForbidden, "LinkedAuthorizationFailed",
 		"The client '%s' with object id '%s' has permission to perform action '%s' on scope '%s'; however, it does not have permission to perform action '%s' on the linked scope(s) '%s' or the linked scope(s) are invalid.",
-		c.DisplayName(), c.ObjectID, x.rbacAction("write"), x.target.id, action, strings.Join(failed, ","))
+		c.DisplayName(), c.ObjectID, x.rbacAction(operation), x.target.id, action, strings.Join(failed, ","))
 }

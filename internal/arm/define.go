@@ -23,7 +23,7 @@ type putInput struct {
 // the wire. Unknown members of a body's properties are dropped, or kept where P
 // is json.RawMessage or a map.
 func Define[P any](spec Spec, hooks Hooks[P]) Type {
-	s := &stored{noPatch: hooks.NoPatch, actions: map[string]storedAction{}}
+	s := &stored{noPatch: hooks.NoPatch, filter: hooks.Filter, actions: map[string]storedAction{}}
 	s.put = func(ctx context.Context, in *putInput) (*record, error) {
 		p, err := typedPut[P](in)
 		if err != nil {

@@ -64,7 +64,7 @@ func (x *exchange) answerDeleted(existed bool) error {
 // deletable reads the resource to be deleted; nil when there is none.
 func (x *exchange) deletable(tx *store.Tx) (*record, error) {
 	r := x.request
-	r.Tx, r.parent = tx, nil
+	r.Tx = tx
 	defer func() { r.Tx = nil }()
 	if err := x.checkScope(true); err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
 )
@@ -25,9 +26,11 @@ type Envelope struct {
 	Properties json.RawMessage   `json:"properties,omitempty"`
 	SystemData *SystemData       `json:"systemData,omitempty"`
 
-	// ProvisioningState is for those who list resources of all types; the wire
-	// has it in the properties.
-	ProvisioningState string `json:"-"`
+	// What follows is for those who list resources of all types; a resource's
+	// own wire form has it elsewhere.
+	ProvisioningState string    `json:"-"`
+	CreatedTime       time.Time `json:"-"`
+	ChangedTime       time.Time `json:"-"`
 }
 
 // envelope makes the wire form without the properties.
@@ -35,7 +38,7 @@ func (t *Type) envelope(rec *record) Envelope {
 	env := Envelope{
 		ID: rec.ID.String(), Name: rec.ID.Name(), Type: t.spec.Name, Location: rec.Location, Tags: rec.Tags,
 		Kind: rec.Kind, ManagedBy: rec.ManagedBy, SKU: rec.SKU, Identity: rec.Identity, Plan: rec.Plan, Zones: rec.Zones,
-		ProvisioningState: rec.ProvisioningState,
+		ProvisioningState: rec.ProvisioningState, CreatedTime: rec.SystemData.CreatedAt, ChangedTime: rec.SystemData.LastModifiedAt,
 	}
 	if azure.EqualFold(t.spec.Name, resourceGroupType) {
 		env.Type = "Microsoft.Resources/resourceGroups"

@@ -167,6 +167,10 @@ func errBusy(id azure.ResourceID) error {
 		"Another operation on the resource '%s' is in progress. Please retry later.", id)
 }
 
+// InvalidContent is the client's error for a body that doesn't decode: err is
+// of encoding/json, body the whole text. It says where the fault is.
+func InvalidContent(body json.RawMessage, err error) error { return invalidContent(body, "", err) }
+
 // invalidContent says where a JSON body is wrong: err is of encoding/json, path
 // is the member that was decoded ("properties") and body the whole text.
 func invalidContent(body []byte, path string, err error) error {

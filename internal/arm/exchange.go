@@ -23,6 +23,7 @@ type exchange struct {
 	query   url.Values
 	target  *target
 	request *Request
+	group   *record // the resource group, once checkScope has found it
 	body    []byte
 	read    bool // the body has been read
 	reached bool // past the gateway: what fails now is the type's failure
@@ -40,10 +41,8 @@ func (x *exchange) serve() error {
 		return x.servePoll(version)
 	}
 	spec := &t.typ.spec
-	if !spec.Anonymous || version != "" {
-		if err := x.engine.checkVersion(spec, version); err != nil {
-			return err
-		}
+	if err := x.engine.checkVersion(spec, version); err != nil {
+		return err
 	}
 	x.request = &Request{
 		Type: spec.Name, ID: t.id, Name: t.name, Params: t.params, APIVersion: version,
@@ -236,22 +235,41 @@ func (x *exchange) serveVirtual() error {
 		}
 		return x.answered(hooks.Post(x.ctx, r, body))
 	case x.r.Method == http.MethodDelete:
+		if err := x.virtualLinked(hooks, "delete", nil); err != nil {
+			return err
+		}
 		return x.inTransaction(func(ctx context.Context) (int, any, error) { return hooks.Delete(ctx, r) })
 	}
 	body, err := x.readJSON()
 	if err != nil {
 		return err
 	}
-	switch x.r.Method {
-	case http.MethodPut:
+	if x.r.Method == http.MethodPost {
+		return x.virtualAction(hooks, body)
+	}
+	hook := hooks.Patch
+	if x.r.Method == http.MethodPut {
+		hook = hooks.Put
 		if err := x.checkName(); err != nil {
 			return err
 		}
-		return x.inTransaction(func(ctx context.Context) (int, any, error) { return hooks.Put(ctx, r, body) })
-	case http.MethodPatch:
-		return x.inTransaction(func(ctx context.Context) (int, any, error) { return hooks.Patch(ctx, r, body) })
 	}
-	return x.virtualAction(hooks, body)
+	if err := x.virtualLinked(hooks, "write", body); err != nil {
+		return err
+	}
+	return x.inTransaction(func(ctx context.Context) (int, any, error) { return hook(ctx, r, body) })
+}
+
+// virtualLinked makes a virtual type's linked-scope checks.
+func (x *exchange) virtualLinked(hooks *VirtualHooks, operation string, body json.RawMessage) error {
+	if hooks.Linked == nil {
+		return nil
+	}
+	linked, err := hooks.Linked(x.ctx, x.request, operation, body)
+	if err != nil {
+		return err
+	}
+	return x.checkLinked(linked, operation, map[string]bool{})
 }
 
 func (x *exchange) virtualAction(hooks *VirtualHooks, body json.RawMessage) error {

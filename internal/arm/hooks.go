@@ -80,6 +80,10 @@ type Hooks[P any] struct {
 	// what it returns.
 	Show    func(ctx context.Context, res *Resource[P]) (any, error)
 	Actions []Action[P]
+	// Filter understands a list's $filter: it gives what it matches, or the
+	// client's error. Without it a $filter is refused: ignored, it would make
+	// the list wrong.
+	Filter func(filter string) (matches func(Envelope) bool, err error)
 	// NoPatch refuses PATCH with 405.
 	NoPatch bool
 	// AsyncPut makes PUT and PATCH long-running: they answer at once with
@@ -136,6 +140,9 @@ type VirtualHooks struct {
 	List func(ctx context.Context, r *Request) ([]any, error)
 	// ListExtra gives further members of the list's envelope ("count").
 	ListExtra func(ctx context.Context, r *Request, items []any) (map[string]any, error)
+	// Filters says that List shows a caller only what they may read, so that a
+	// caller with a role somewhere in the scope is not refused the list.
+	Filters bool
 	// Put, Patch and Delete have r.Tx. A nil result is an answer without body.
 	Put    func(ctx context.Context, r *Request, body json.RawMessage) (status int, result any, err error)
 	Patch  func(ctx context.Context, r *Request, body json.RawMessage) (status int, result any, err error)
@@ -144,6 +151,9 @@ type VirtualHooks struct {
 	Post func(ctx context.Context, r *Request, body json.RawMessage) (status int, result any, err error)
 	// Actions are POSTs on a resource, by their name.
 	Actions map[string]VirtualAction
+	// Linked names linked-scope checks for a PUT, PATCH ("write") or DELETE
+	// ("delete"), as Hooks.Linked does. It runs before the transaction.
+	Linked func(ctx context.Context, r *Request, operation string, body json.RawMessage) ([]Linked, error)
 	// Attributes gives the attributes that the guard's conditions look at,
 	// before it decides. The body is unchecked: it may not be JSON at all.
 	Attributes func(ctx context.Context, method string, r *Request, body json.RawMessage) (request, resource map[string][]string)

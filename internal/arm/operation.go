@@ -116,7 +116,7 @@ func (x *exchange) startAction(check func(ctx context.Context) error) error {
 	var op *operation
 	_, err := x.engine.cfg.Store.Update(x.ctx, func(tx *store.Tx) error {
 		r := x.request
-		r.Tx, r.parent = tx, nil
+		r.Tx = tx
 		defer func() { r.Tx = nil }()
 		if err := x.checkScope(true); err != nil {
 			return err

@@ -54,7 +54,7 @@ func newRouter(types []Type) (*router, error) {
 		if !ok || namespace == "" || rest == "" {
 			return nil, fmt.Errorf("arm: the type name %q is not of the form namespace/type", name)
 		}
-		if len(t.spec.Versions) == 0 && !t.spec.Anonymous {
+		if len(t.spec.Versions) == 0 {
 			return nil, fmt.Errorf("arm: the type %s lists no api-version", name)
 		}
 		for _, v := range t.spec.Versions {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
@@ -82,11 +83,15 @@ func (x *exchange) storedList(listed listing) error {
 	if after != "" {
 		after = prefix + after
 	}
+	keep, err := x.filter()
+	if err != nil {
+		return err
+	}
 	var page []*record
 	last := ""
 	// One more than the page, to learn whether another follows.
 	err = x.engine.scan(x.ctx, prefix, after, matches, func(found []*record) (bool, error) {
-		shown, err := x.visible(listed, found)
+		shown, err := x.visible(listed, slices.DeleteFunc(found, func(rec *record) bool { return !keep(rec) }))
 		if err != nil {
 			return false, err
 		}
@@ -109,6 +114,24 @@ func (x *exchange) storedList(listed listing) error {
 		items = append(items, item)
 	}
 	return x.answerPage(items, last, nil)
+}
+
+// filter understands the list's $filter.
+func (x *exchange) filter() (func(*record) bool, error) {
+	text := x.query.Get("$filter")
+	if text == "" {
+		return func(*record) bool { return true }, nil
+	}
+	typ := x.target.typ
+	if typ.stored.filter == nil {
+		return nil, azure.Errorf(http.StatusBadRequest, "InvalidFilterInQueryString",
+			"Invalid $filter '%s' specified in the query string: lists of '%s' cannot be filtered.", text, typ.spec.Name)
+	}
+	matches, err := typ.stored.filter(text)
+	if err != nil {
+		return nil, err
+	}
+	return func(rec *record) bool { return matches(typ.envelope(rec)) }, nil
 }
 
 // visible keeps what the caller may read.

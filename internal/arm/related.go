@@ -2,6 +2,7 @@ package arm
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -74,6 +75,40 @@ func (r *Request) SetTags(ctx context.Context, id azure.ResourceID, tags map[str
 	}
 	rec.Tags = tags
 	return store.PutJSON(r.Tx, Key(r.TenantID, rec.ID), rec)
+}
+
+// subscriptionTagsKey keeps the tags of a subscription, which the directory
+// knows nothing of.
+func subscriptionTagsKey(scope azure.ResourceID) string {
+	return "subscriptiontags/" + azure.Fold(scope.SubscriptionID())
+}
+
+// SubscriptionTags gives the tags of a subscription.
+func (r *Request) SubscriptionTags(ctx context.Context, scope azure.ResourceID) (map[string]string, error) {
+	entry, err := r.reader(ctx)(subscriptionTagsKey(scope))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var tags map[string]string
+	if err := json.Unmarshal(entry.Value, &tags); err != nil {
+		return nil, fmt.Errorf("decoding the tags of %s: %w", scope, err)
+	}
+	return tags, nil
+}
+
+// SetSubscriptionTags replaces the tags of a subscription in r's transaction.
+func (r *Request) SetSubscriptionTags(scope azure.ResourceID, tags map[string]string) error {
+	if err := checkTags(tags); err != nil {
+		return err
+	}
+	if len(tags) == 0 {
+		r.Tx.Delete(subscriptionTagsKey(scope))
+		return nil
+	}
+	return store.PutJSON(r.Tx, subscriptionTagsKey(scope), tags)
 }
 
 // CheckTags applies the Resource Manager's limits to the tags of one resource:

@@ -43,6 +43,7 @@ func load(read reader, key string) (*record, error) {
 // resource group.
 func (x *exchange) checkScope(writing bool) error {
 	read, t := x.request.reader(x.ctx), x.target
+	x.group, x.request.parent = nil, nil
 	if name := t.id.ResourceGroup(); name != "" && !x.isGroup() {
 		group := azure.ResourceGroupScope(t.id.SubscriptionID(), name)
 		rec, err := load(read, Key(x.request.TenantID, group))
@@ -54,6 +55,7 @@ func (x *exchange) checkScope(writing bool) error {
 		case writing && rec.ProvisioningState == Deleting:
 			return errDeleting(rec.ID)
 		}
+		x.group = rec
 	}
 	parent, ok := x.parentID()
 	if !ok {

@@ -97,6 +97,7 @@ type stored struct {
 	remove      func(ctx context.Context, r *Request, old *record) error
 	show        func(ctx context.Context, rec *record) (any, error)
 	actions     map[string]storedAction
+	filter      func(string) (func(Envelope) bool, error)
 	noPatch     bool
 	asyncPut    func(ctx context.Context, step *Step, rec *record) (bool, error)
 	asyncDelete func(ctx context.Context, step *Step, rec *record) (bool, error)

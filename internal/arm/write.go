@@ -35,7 +35,7 @@ func (x *exchange) storedWrite() error {
 		w.checked = checked
 		revision, err := x.engine.cfg.Store.Update(x.ctx, w.commit)
 		if need, ok := errors.AsType[*needLinked](err); ok {
-			if err := x.checkLinked(need.linked, checked); err != nil {
+			if err := x.checkLinked(need.linked, "write", checked); err != nil {
 				return err
 			}
 			continue
@@ -71,9 +71,12 @@ type writing struct {
 
 func (w *writing) commit(tx *store.Tx) error {
 	t, r := w.target, w.request
-	w.stored, w.created, w.op, r.parent = nil, false, nil, nil
+	w.stored, w.created, w.op = nil, false, nil
 	r.Tx = tx
 	defer func() { r.Tx = nil }()
+	if err := w.checkRegistration(); err != nil {
+		return err
+	}
 	if err := w.checkScope(true); err != nil {
 		return err
 	}
@@ -163,11 +166,7 @@ func anyTag(list, tag string) bool {
 // compose makes the new record from the body, over nothing or over the old one.
 func (w *writing) compose(old *record) (*record, error) {
 	spec := &w.target.typ.spec
-	id, err := w.canonicalID(old)
-	if err != nil {
-		return nil, err
-	}
-	fresh := &record{ID: id, TenantID: w.request.TenantID, ProvisioningState: Succeeded, SystemData: w.systemData(old)}
+	fresh := &record{ID: w.canonicalID(old), TenantID: w.request.TenantID, ProvisioningState: Succeeded, SystemData: w.systemData(old)}
 	c := w.content
 	if w.patch {
 		shown, err := w.target.typ.properties(w.ctx, old)
@@ -228,19 +227,23 @@ func setString(to, from *string, patch bool) {
 // canonicalID spells the ID as Azure does: keywords and types as the table, the
 // resource group and parent as they are stored, the resource's own name as the
 // client did last.
-func (w *writing) canonicalID(old *record) (azure.ResourceID, error) {
+func (w *writing) canonicalID(old *record) azure.ResourceID {
 	t := w.target
 	if w.patch {
-		return old.ID, nil
+		return old.ID
 	}
 	if w.isGroup() {
-		return t.id, nil
+		return t.id
 	}
+	name := t.typ.spec.Name
+	short := name[strings.LastIndexByte(name, '/')+1:]
 	if parent := w.request.parent; parent != nil {
-		name := t.typ.spec.Name
-		return parent.ID.Child(name[strings.LastIndexByte(name, '/')+1:], t.name), nil
+		return parent.ID.Child(short, t.name)
 	}
-	return t.id, nil
+	if w.group != nil && t.id.Parent().Equal(w.group.ID) {
+		return w.group.ID.Resource(t.id.Namespace(), short, t.name)
+	}
+	return t.id
 }
 
 // place applies the rules for locations: required, known, immutable. In a PATCH
@@ -325,8 +328,13 @@ func (x *exchange) inTransaction(hook func(ctx context.Context) (status int, res
 	var result any
 	_, err := x.engine.cfg.Store.Update(x.ctx, func(tx *store.Tx) error {
 		r := x.request
-		r.Tx, r.parent = tx, nil
+		r.Tx = tx
 		defer func() { r.Tx = nil }()
+		if x.r.Method == http.MethodPut {
+			if err := x.checkRegistration(); err != nil {
+				return err
+			}
+		}
 		if err := x.checkScope(true); err != nil {
 			return err
 		}

@@ -1,11 +1,46 @@
 package provider
 
-import "github.com/lanyard-id/lanyard/internal/arm"
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/lanyard-id/lanyard/internal/arm"
+)
+
+type rawJSON = json.RawMessage
 
 // Types is the table of all resource types: one line each. Everything that
 // Lanyard says of what it serves (/providers, the RBAC actions, the coverage
 // page) comes from it.
 func Types(cfg Config) []arm.Type {
-	types := []arm.Type{}
-	return types
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Locations == nil {
+		cfg.Locations = AzureLocations()
+	}
+	return []arm.Type{
+		metadataEndpoints(cfg),
+		tenants(cfg),
+		subscriptions(cfg),
+		subscriptionLocations(cfg),
+		tenantProviders(cfg),
+		subscriptionProviders(cfg),
+		resourceGroups(),
+		resources(cfg),
+		tags(),
+		deployments(),
+		features(cfg),
+		allFeatures(cfg),
+		roleDefinitions(cfg),
+		roleAssignments(cfg),
+		permissions(cfg),
+		checkAccess(cfg),
+		userAssignedIdentities(cfg),
+		federatedIdentityCredentials(cfg),
+		vaults(cfg),
+		deletedVaults(cfg),
+		deletedVaultList(cfg),
+		vaultNameAvailability(cfg),
+	}
 }
