@@ -1,0 +1,325 @@
+package entra_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/txtar"
+
+	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/token"
+)
+
+var update = flag.Bool("update", false, "write the golden answers anew")
+
+// TestGolden sends the request of each file in testdata and compares what comes
+// back, what the token says, and what the audit log holds. Names in braces
+// stand for what differs from run to run; a parameter a line is encoded as a
+// form, and "-- raw --" is a body as it is.
+func TestGolden(t *testing.T) {
+	files, err := filepath.Glob("testdata/*/*.txtar")
+	must(t, err)
+	if len(files) == 0 {
+		t.Fatal("no golden files")
+	}
+	clouds := map[string]*cloud{}
+	var exchanges []*goldenExchange
+	for i, file := range files {
+		x := readGolden(t, file)
+		c, ok := clouds[x.config]
+		if !ok {
+			c = newGoldenCloud(t, x.config)
+			clouds[x.config] = c
+		}
+		x.run(t, c, fmt.Sprintf("00000000-0000-4000-8000-%012d", i))
+		exchanges = append(exchanges, x)
+	}
+	records := map[string]json.RawMessage{}
+	for _, c := range clouds {
+		for line := range strings.Lines(c.auditText()) {
+			var id struct{ RequestID string }
+			must(t, json.Unmarshal([]byte(line), &id))
+			records[id.RequestID] = json.RawMessage(line)
+		}
+	}
+	for _, x := range exchanges {
+		t.Run(strings.TrimSuffix(strings.TrimPrefix(x.file, "testdata/"), ".txtar"), func(t *testing.T) {
+			x.compare(t, records[x.requestID])
+		})
+	}
+}
+
+// newGoldenCloud makes the cloud of a config section: one word a line.
+func newGoldenCloud(t *testing.T, config string) *cloud {
+	t.Helper()
+	var opts options
+	words := strings.Fields(config)
+	for _, word := range words {
+		switch word {
+		case "strict":
+			opts.strict = true
+		case "default-tenant":
+			opts.defaultTenant = contoso
+		case "private-addresses-refused":
+			opts.noIssuerAllow = true
+		case "issuer-broken", "store-stale":
+		default:
+			t.Fatalf("unknown word %q in a config section", word)
+		}
+	}
+	c := newCloud(t, opts)
+	if slices.Contains(words, "issuer-broken") {
+		c.issuer.broken.Store(true)
+	}
+	if slices.Contains(words, "store-stale") {
+		c.stale = errors.New("views are stale")
+	}
+	return c
+}
+
+// goldenExchange is one golden file.
+type goldenExchange struct {
+	file      string
+	archive   *txtar.Archive
+	config    string
+	requestID string
+	cloud     *cloud
+	response  *http.Response
+	body      []byte
+}
+
+func readGolden(t *testing.T, file string) *goldenExchange {
+	t.Helper()
+	archive, err := txtar.ParseFile(file)
+	must(t, err)
+	x := &goldenExchange{file: file, archive: archive}
+	x.config = x.section("config")
+	return x
+}
+
+func (x *goldenExchange) section(name string) string {
+	for _, f := range x.archive.Files {
+		if f.Name == name {
+			return string(f.Data)
+		}
+	}
+	return ""
+}
+
+// run sends the request.
+func (x *goldenExchange) run(t *testing.T, c *cloud, requestID string) {
+	t.Helper()
+	x.cloud, x.requestID = c, requestID
+	head, body, _ := strings.Cut(x.section("request"), "\n\n")
+	line, fields, _ := strings.Cut(head, "\n")
+	method, target, ok := strings.Cut(c.expand(t, line), " ")
+	if !ok {
+		t.Fatalf("%s: no request line", x.file)
+	}
+	form := url.Values{}
+	for parameter := range strings.Lines(body) {
+		name, value, _ := strings.Cut(strings.TrimSuffix(parameter, "\n"), "=")
+		form.Add(name, c.expand(t, value))
+	}
+	encoded := form.Encode()
+	if raw := x.section("raw"); raw != "" {
+		encoded = c.expand(t, strings.TrimSuffix(raw, "\n"))
+	}
+	r := httptest.NewRequestWithContext(
+		azure.WithRequest(t.Context(), azure.Request{
+			RequestID: requestID, CorrelationID: "c0000000-0000-4000-8000-000000000000", RemoteAddr: "192.0.2.1:4711",
+		}), method, target, strings.NewReader(encoded))
+	if encoded != "" {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	for field := range strings.Lines(fields) {
+		name, value, _ := strings.Cut(strings.TrimSpace(c.expand(t, field)), ": ")
+		if id, secret, ok := strings.Cut(strings.TrimPrefix(value, "Basic "), ":"); ok && name == "Authorization" {
+			r.SetBasicAuth(url.QueryEscape(id), url.QueryEscape(secret))
+			continue
+		}
+		r.Header.Set(name, value)
+	}
+	x.response = c.serve(r)
+	var err error
+	x.body, err = io.ReadAll(x.response.Body)
+	must(t, err)
+}
+
+// compare compares, or writes, what came of the request.
+func (x *goldenExchange) compare(t *testing.T, record json.RawMessage) {
+	want := map[string]string{}
+	got := map[string]string{"response": x.answer(t)}
+	var answer struct {
+		AccessToken string `json:"access_token"`
+	}
+	if err := json.Unmarshal(x.body, &answer); err == nil && answer.AccessToken != "" {
+		got["token"] = x.token(t, answer.AccessToken)
+	}
+	if record != nil {
+		got["audit"] = x.cloud.normalize(indent(t, record), x.requestID)
+	}
+	kept := x.archive.Files[:0:0]
+	for _, f := range x.archive.Files {
+		switch f.Name {
+		case "response", "token", "audit":
+			want[f.Name] = string(f.Data)
+		default:
+			kept = append(kept, f)
+		}
+	}
+	if *update {
+		for _, name := range []string{"response", "token", "audit"} {
+			if got[name] != "" {
+				kept = append(kept, txtar.File{Name: name, Data: []byte(got[name])})
+			}
+		}
+		x.archive.Files = kept
+		must(t, os.WriteFile(x.file, txtar.Format(x.archive), 0o644))
+		return
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("not the golden answer (-golden +got; -update writes it anew):\n%s", diff)
+	}
+}
+
+// answer prints the status, the header and the body.
+func (x *goldenExchange) answer(t *testing.T) string {
+	var b strings.Builder
+	fmt.Fprintln(&b, x.response.StatusCode)
+	for _, name := range slices.Sorted(maps.Keys(x.response.Header)) {
+		if name != "Content-Length" {
+			fmt.Fprintf(&b, "%s: %s\n", name, x.response.Header.Get(name))
+		}
+	}
+	if len(x.body) > 0 {
+		fmt.Fprintf(&b, "\n%s", indent(t, x.body))
+	}
+	return x.cloud.normalize(b.String(), x.requestID)
+}
+
+// token verifies the token's signature as a resource would, and prints header
+// and claims.
+func (x *goldenExchange) token(t *testing.T, raw string) string {
+	claims := claimsOf(t, raw)
+	audience := claims["aud"].(string)
+	verifier := token.NewApplicationVerifier(x.cloud.keys, x.cloud.names, contoso, []string{audience}, x.cloud.clock.Now)
+	if _, err := verifier.Verify(raw); err != nil {
+		t.Errorf("the token is refused: %v", err)
+	}
+	for _, name := range []string{"aio", "rh", "uti", "xms_act_fct", "xms_ftd", "xms_idrel", "xms_rd", "xms_sub_fct"} {
+		if claims[name] == "" {
+			t.Errorf("the token has an empty %s", name)
+		}
+		claims[name] = "..."
+	}
+	var b strings.Builder
+	for _, part := range []any{decodePart(t, strings.Split(raw, ".")[0]), claims} {
+		text, err := json.Marshal(part)
+		must(t, err)
+		b.WriteString(indent(t, text))
+	}
+	return x.cloud.normalize(b.String(), x.requestID)
+}
+
+func indent(t *testing.T, text []byte) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := json.Indent(&b, bytes.TrimSpace(text), "", "  "); err != nil {
+		t.Fatalf("no JSON: %v\n%s", err, text)
+	}
+	return b.String() + "\n"
+}
+
+// placeholders are what stands in braces in golden files.
+func (c *cloud) placeholders() map[string]string {
+	return map[string]string{
+		"contoso": contoso, "fabrikam": fabrikam,
+		"app": c.app.AppID, "app.objectId": c.appPrincipal.ObjectID,
+		"appSecret": c.appSecret, "expiredSecret": c.expiredSecret, "appSecret.keyId": c.app.Secrets[1].KeyID,
+		"api": c.api.AppID, "disabled": c.disabled.AppID, "disabledSecret": c.disabledSecret,
+		"disabled.objectId": c.disabledPrincipal.ObjectID, "foreign.objectId": c.foreignPrincipal.ObjectID,
+		"foreignSecret.keyId": c.foreign.Secrets[0].KeyID,
+		"mi":                  c.mi.AppID, "mi.objectId": c.mi.ObjectID, "bare": c.bare.AppID, "bare.objectId": c.bare.ObjectID,
+		"foreign": c.foreign.AppID, "foreignSecret": c.foreignSecret,
+		"issuer": c.issuer.URL, "issuer.address": c.issuer.Listener.Addr().String(), "kid": c.keys.List()[0].ID,
+	}
+}
+
+var inBraces = regexp.MustCompile(`\{[A-Za-z][A-Za-z0-9.:-]*\}`)
+
+// expand puts values in the place of names in braces.
+func (c *cloud) expand(t *testing.T, text string) string {
+	t.Helper()
+	values := c.placeholders()
+	return inBraces.ReplaceAllStringFunc(text, func(match string) string {
+		name := match[1 : len(match)-1]
+		if value, ok := values[name]; ok {
+			return value
+		}
+		if name, ok := strings.CutPrefix(name, "assertion:"); ok {
+			return c.assertion(t, name)
+		}
+		if name, ok := strings.CutPrefix(name, "upper:"); ok {
+			return strings.ToUpper(values[name])
+		}
+		return match
+	})
+}
+
+var (
+	accessToken = regexp.MustCompile(`"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"`)
+	randomID    = regexp.MustCompile(`"tokenId": "[A-Za-z0-9_-]{22}"`)
+	lifetimes   = regexp.MustCompile(`"(expires_in|ext_expires_in|expires_on|exp)": ("?)(\d+)`)
+	expires     = regexp.MustCompile(`"expires": "([^"]+)"`)
+)
+
+// normalize puts names in braces in the place of what differs from run to run.
+// The lifetime of an application's token is random; that it is within its
+// bounds is checked here.
+func (c *cloud) normalize(text, requestID string) string {
+	text = strings.ReplaceAll(text, requestID, "{traceId}")
+	values := c.placeholders()
+	names := slices.SortedFunc(maps.Keys(values), func(a, b string) int { return len(values[b]) - len(values[a]) })
+	for _, name := range names {
+		text = strings.ReplaceAll(text, values[name], "{"+name+"}")
+	}
+	text = accessToken.ReplaceAllString(text, `"{token}"`)
+	text = randomID.ReplaceAllString(text, `"tokenId": "..."`)
+	now := c.clock.Now().Unix()
+	text = lifetimes.ReplaceAllStringFunc(text, func(match string) string {
+		m := lifetimes.FindStringSubmatch(match)
+		value, _ := strconv.ParseInt(m[3], 10, 64)
+		if m[1] == "exp" || m[1] == "expires_on" {
+			value -= now + 1
+		}
+		if value >= 3599 && value <= 5399 {
+			return fmt.Sprintf(`"%s": %s{60 to 90 minutes}`, m[1], m[2])
+		}
+		return match
+	})
+	return expires.ReplaceAllStringFunc(text, func(match string) string {
+		at, err := time.Parse(time.RFC3339, expires.FindStringSubmatch(match)[1])
+		if left := at.Unix() - now; err == nil && left >= 3600 && left <= 5400 {
+			return `"expires": "{60 to 90 minutes}"`
+		}
+		return match
+	})
+}
