@@ -106,12 +106,12 @@ func (h *Handler) checkNetwork(r *http.Request, c azure.Caller, v Vault) error {
 
 // record audits a decision that is the plane's own.
 func (h *Handler) record(ctx context.Context, c azure.Caller, action string, scope azure.ResourceID, allowed bool, reason string) error {
-	decided := "denied"
+	decided := audit.ResultDenied
 	if allowed {
-		decided = "allowed"
+		decided = audit.ResultAllowed
 	}
 	err := h.cfg.Audit.Write(ctx, audit.Record{
-		Time: h.cfg.Now(), Kind: "authorization", Result: decided,
+		Time: h.cfg.Now(), Kind: audit.KindAuthorization, Result: decided,
 		TenantID: c.TenantID, ObjectID: c.ObjectID, AppID: c.AppID,
 		Action: action, Scope: scope.String(), Reason: reason,
 	})

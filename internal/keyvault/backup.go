@@ -47,12 +47,13 @@ type backupBody struct {
 // backupSecret answers with all versions of a secret, sealed for vaults of the
 // same subscription and geography.
 func (h *Handler) backupSecret(ctx context.Context, r *request) (result, error) {
-	s, err := h.find(ctx, r)
+	at := h.snapshot()
+	s, err := find(ctx, at, r)
 	if err != nil {
 		return result{}, err
 	}
 	b := backup{Name: s.Name, Current: s.Current.ID}
-	if b.Versions, err = h.collect(ctx, r.shelf(), s); err != nil {
+	if b.Versions, err = h.collect(ctx, at, r.shelf(), s); err != nil {
 		return result{}, err
 	}
 	blob, err := h.seal(ctx, r.vault, b)
@@ -63,23 +64,19 @@ func (h *Handler) backupSecret(ctx context.Context, r *request) (result, error) 
 	return result{http.StatusOK, backupBody{Value: &text}}, nil
 }
 
-// collect reads all versions that a secret has at one moment, with their values.
-func (h *Handler) collect(ctx context.Context, at shelf, s secret) ([]backupVersion, error) {
+// collect reads all versions of a secret with their values.
+func (h *Handler) collect(ctx context.Context, at *snapshot, shelf shelf, s secret) ([]backupVersion, error) {
 	var all []backupVersion
-	opts := store.ListOptions{Limit: backupPage}
+	opts := store.ListOptions{Limit: backupPage, Revision: at.revision}
 	for {
-		page, err := h.cfg.Store.List(ctx, at.values(s.Life), opts)
+		page, err := h.cfg.Store.List(ctx, shelf.values(s.Life), opts)
 		if err != nil {
 			return nil, err
 		}
-		opts.Revision = page.Revision
 		for _, e := range page.Entries {
 			opts.After = e.Key
-			id := strings.TrimPrefix(e.Key, at.values(s.Life))
-			v, err := read[version](ctx, h.cfg.Store, at.versions(s.Life)+id)
-			if errors.Is(err, store.ErrNotFound) {
-				return nil, secretNotFound(s.Name) // purged meanwhile
-			}
+			id := strings.TrimPrefix(e.Key, shelf.values(s.Life))
+			v, err := read[version](ctx, at, shelf.versions(s.Life)+id)
 			if err != nil {
 				return nil, fmt.Errorf("reading a version for a backup: %w", err)
 			}

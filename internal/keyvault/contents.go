@@ -77,10 +77,32 @@ func (s shelf) values(life string) string {
 func livePrefix(vault string) string    { return contentsPrefix + vault + "/secrets/" }
 func deletedPrefix(vault string) string { return contentsPrefix + vault + "/deletedsecrets/" }
 
-// read gets and decodes a record outside of a transaction.
-func read[T any](ctx context.Context, st *store.Store, key string) (T, error) {
+// snapshot reads several keys as they were at one moment: that of its first
+// read, which is linearizable. The others cost less for it.
+type snapshot struct {
+	store    *store.Store
+	revision int64 // 0 before the first read
+}
+
+func (h *Handler) snapshot() *snapshot { return &snapshot{store: h.cfg.Store} }
+
+func (s *snapshot) get(ctx context.Context, key string) (store.Entry, error) {
+	// Of all keys that begin with key, it is the first.
+	page, err := s.store.List(ctx, key, store.ListOptions{Limit: 1, Revision: s.revision})
+	if err != nil {
+		return store.Entry{}, err
+	}
+	s.revision = page.Revision
+	if len(page.Entries) == 0 || page.Entries[0].Key != key {
+		return store.Entry{}, fmt.Errorf("%w: %s", store.ErrNotFound, key)
+	}
+	return page.Entries[0], nil
+}
+
+// read gets and decodes a record.
+func read[T any](ctx context.Context, at *snapshot, key string) (T, error) {
 	var v T
-	e, err := st.Get(ctx, key)
+	e, err := at.get(ctx, key)
 	if err != nil {
 		return v, err
 	}
@@ -95,8 +117,8 @@ func decode(e store.Entry, v any) error {
 }
 
 // find gives a live secret, or the 404 that names it.
-func (h *Handler) find(ctx context.Context, r *request) (secret, error) {
-	s, err := read[secret](ctx, h.cfg.Store, r.shelf().live())
+func find(ctx context.Context, at *snapshot, r *request) (secret, error) {
+	s, err := read[secret](ctx, at, r.shelf().live())
 	if errors.Is(err, store.ErrNotFound) {
 		return secret{}, secretNotFound(r.target.name)
 	}
@@ -123,14 +145,14 @@ func findDeletedIn(tx *store.Tx, r *request, missing error) (secret, error) {
 }
 
 // value reads and opens the value of a version.
-func (h *Handler) value(ctx context.Context, at shelf, s secret, id string) (secretValue, error) {
-	e, err := h.cfg.Store.Get(ctx, at.values(s.Life)+id)
+func (h *Handler) value(ctx context.Context, at *snapshot, key string) (secretValue, error) {
+	e, err := at.get(ctx, key)
 	if err != nil {
 		return "", err
 	}
 	plain, err := h.cfg.Store.Unseal(e)
 	if err != nil {
-		return "", fmt.Errorf("opening the value of a secret in vault %s: %w", at.vault, err)
+		return "", fmt.Errorf("opening %s: %w", key, err)
 	}
 	return secretValue(plain), nil
 }

@@ -33,7 +33,7 @@ func (h *Handler) deleteSecret(ctx context.Context, r *request) (result, error) 
 
 // getDeletedSecret shows a deleted secret, without its value.
 func (h *Handler) getDeletedSecret(ctx context.Context, r *request) (result, error) {
-	s, err := read[secret](ctx, h.cfg.Store, r.shelf().deleted())
+	s, err := read[secret](ctx, h.snapshot(), r.shelf().deleted())
 	if errors.Is(err, store.ErrNotFound) || err == nil && s.due(r.now.Unix()) {
 		return result{}, deletedSecretNotFound(r.target.name)
 	}

@@ -35,7 +35,7 @@ func (h *Handler) listDeletedSecrets(ctx context.Context, r *request) (result, e
 // listVersions gives a secret's versions by their identifiers, which is Azure's
 // order. Of a secret that does not exist there are none, which is no error.
 func (h *Handler) listVersions(ctx context.Context, r *request) (result, error) {
-	s, err := read[secret](ctx, h.cfg.Store, r.shelf().live())
+	s, err := read[secret](ctx, h.snapshot(), r.shelf().live())
 	if errors.Is(err, store.ErrNotFound) {
 		return result{http.StatusOK, list{Value: []bundle{}}}, nil
 	}

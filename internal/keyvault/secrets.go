@@ -13,22 +13,19 @@ import (
 // A disabled version is refused. One that has expired or is not valid yet is
 // not: for secrets Azure treats both times as information for the client.
 func (h *Handler) getSecret(ctx context.Context, r *request) (result, error) {
-	s, err := h.find(ctx, r)
+	at := h.snapshot()
+	s, err := find(ctx, at, r)
 	if err != nil {
 		return result{}, err
 	}
-	v, err := h.findVersion(ctx, r, s)
+	v, err := findVersion(ctx, at, r, s)
 	if err != nil {
 		return result{}, err
 	}
 	if !v.Enabled {
 		return result{}, forbidden("SecretDisabled", "Operation get is not allowed on a disabled secret.")
 	}
-	value, err := h.value(ctx, r.shelf(), s, v.ID)
-	if errors.Is(err, store.ErrNotFound) {
-		// Purged between the reads.
-		return result{}, secretNotFound(r.target.name)
-	}
+	value, err := h.value(ctx, at, r.shelf().values(s.Life)+v.ID)
 	if err != nil {
 		return result{}, err
 	}
@@ -39,11 +36,11 @@ func (h *Handler) getSecret(ctx context.Context, r *request) (result, error) {
 
 // findVersion gives the version that the request names, without a read where
 // that is the current one.
-func (h *Handler) findVersion(ctx context.Context, r *request, s secret) (version, error) {
+func findVersion(ctx context.Context, at *snapshot, r *request, s secret) (version, error) {
 	if r.target.version == "" || r.target.version == s.Current.ID {
 		return s.Current, nil
 	}
-	v, err := read[version](ctx, h.cfg.Store, r.shelf().versions(s.Life)+r.target.version)
+	v, err := read[version](ctx, at, r.shelf().versions(s.Life)+r.target.version)
 	if errors.Is(err, store.ErrNotFound) {
 		return version{}, secretNotFound(r.target.name + "/" + r.target.version)
 	}

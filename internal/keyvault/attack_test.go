@@ -1,0 +1,254 @@
+package keyvault
+
+import (
+	"bytes"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/store"
+	"github.com/lanyard-id/lanyard/internal/token"
+)
+
+// every is one request of each operation of the plane.
+var every = []struct{ method, path, body string }{
+	{"GET", "/secrets", ""}, {"GET", "/secrets/db", ""}, {"PUT", "/secrets/db", `{"value":"x"}`},
+	{"PATCH", "/secrets/db", `{}`}, {"PATCH", "/secrets/db/" + strings.Repeat("0", 32), `{}`}, {"DELETE", "/secrets/db", ""},
+	{"GET", "/secrets/db/versions", ""}, {"GET", "/secrets/db/" + strings.Repeat("0", 32), ""},
+	{"POST", "/secrets/db/backup", ""}, {"POST", "/secrets/restore", `{"value":""}`},
+	{"GET", "/deletedsecrets", ""}, {"GET", "/deletedsecrets/db", ""}, {"DELETE", "/deletedsecrets/db", ""},
+	{"POST", "/deletedsecrets/db/recover", ""}, {"GET", "/certificates/contacts", ""},
+}
+
+// Nobody gets past any operation: without a role 403, with a token that is not
+// this vault's 401.
+func TestEveryOperationIsGuarded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.set("one", "db", "x")
+	if len(every) < len(operations) {
+		t.Fatalf("%d operations, %d requests here", len(operations), len(every))
+	}
+	tokens := map[string]struct {
+		raw    string
+		status int
+	}{
+		"none":               {"", 401},
+		"another tenant":     {w.token("foreign"), 401},
+		"Resource Manager's": {w.token("officer", func(c *token.Claims) { c.Audience = testCloud.ResourceManager() }), 401},
+		"no role":            {w.token("nobody"), 403},
+		"Owner":              {w.token("owner"), 403},
+	}
+	for name, tok := range tokens {
+		for _, e := range every {
+			r := httptest.NewRequestWithContext(t.Context(), e.method, "https://"+host("one")+e.path+v, strings.NewReader(e.body))
+			if tok.raw != "" {
+				r.Header.Set("Authorization", "Bearer "+tok.raw)
+			}
+			a := w.send(r)
+			if a.status != tok.status {
+				t.Errorf("%s: %s %s: %d, want %d", name, e.method, e.path, a.status, tok.status)
+			}
+			if challenged := a.header.Get("WWW-Authenticate") != ""; challenged != (tok.status == 401) {
+				t.Errorf("%s: %s %s: challenged is %t", name, e.method, e.path, challenged)
+			}
+		}
+	}
+	for _, e := range every {
+		for _, who := range []string{"officer", "admin"} {
+			if who == "officer" && e.path == "/certificates/contacts" {
+				continue
+			}
+			if a := w.do(who, "one", e.method, e.path+v, e.body); a.status == 401 || a.status == 403 {
+				t.Errorf("%s is refused %s %s: %s", who, e.method, e.path, a.body)
+			}
+		}
+	}
+}
+
+// A body is not read before its sender may send it.
+func TestBodyIsNotReadFirst(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, who := range []string{"", "nobody"} {
+		r := httptest.NewRequestWithContext(t.Context(), "PUT", "https://"+host("one")+"/secrets/db"+v, unreadable{t})
+		if who != "" {
+			r.Header.Set("Authorization", "Bearer "+w.token(who))
+		}
+		if a := w.send(r); a.status != 401 && a.status != 403 {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+	}
+}
+
+type unreadable struct{ t *testing.T }
+
+func (u unreadable) Read([]byte) (int, error) {
+	u.t.Error("the body was read")
+	return 0, os.ErrInvalid
+}
+
+// Access policies: groups (nested, and those of the token), and entries that
+// are for users of one application alone.
+func TestAccessPolicies(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var inner, outer string
+	_, err := w.store.Update(t.Context(), func(tx *store.Tx) error {
+		member, err := w.dir.CreateUser(tx, tenantID, "ada@"+tenantID[28:]+".example.com", "Ada")
+		if err != nil {
+			return err
+		}
+		principals := []string{member.ObjectID}
+		for _, name := range []string{"inner", "outer"} {
+			g, err := w.dir.CreateGroup(tx, tenantID, name)
+			if err != nil {
+				return err
+			}
+			if err := w.dir.AddMember(tx, tenantID, g.ObjectID, principals[len(principals)-1]); err != nil {
+				return err
+			}
+			principals = append(principals, g.ObjectID)
+		}
+		inner, outer = principals[0], principals[2]
+		return nil
+	})
+	must(t, err)
+	user := func(c *token.Claims) {
+		c.ObjectID, c.Subject, c.IDType, c.UPN, c.Scopes = inner, inner, token.IDTypeUser, "ada@example.com", "user_impersonation"
+	}
+	inToken := func(c *token.Claims) { c.Groups = []string{"99999999-0000-0000-0000-000000000001"} }
+	for name, tt := range map[string]struct {
+		policy AccessPolicy
+		token  string
+		want   int
+	}{
+		"through nested groups":    {AccessPolicy{ObjectID: outer, Secrets: []string{"list"}}, w.token("nobody", user), 200},
+		"case":                     {AccessPolicy{ObjectID: strings.ToUpper(outer), Secrets: []string{"LIST"}}, w.token("nobody", user), 200},
+		"a group of the token":     {AccessPolicy{ObjectID: "99999999-0000-0000-0000-000000000001", Secrets: []string{"list"}}, w.token("nobody", inToken), 200},
+		"another group":            {AccessPolicy{ObjectID: "99999999-0000-0000-0000-000000000002", Secrets: []string{"list"}}, w.token("nobody", inToken), 403},
+		"another permission":       {AccessPolicy{ObjectID: principals["nobody"], Secrets: []string{"get", "set"}}, w.token("nobody"), 403},
+		"certificates' permission": {AccessPolicy{ObjectID: principals["nobody"], Certificates: []string{"all"}}, w.token("nobody"), 403},
+		"user through the application": {AccessPolicy{ObjectID: inner, ApplicationID: w.claims("nobody").AppID, Secrets: []string{"list"}},
+			w.token("nobody", user), 200},
+		"user through another application": {AccessPolicy{ObjectID: inner, ApplicationID: w.claims("reader").AppID, Secrets: []string{"list"}},
+			w.token("nobody", user), 403},
+		"the application alone": {AccessPolicy{ObjectID: principals["nobody"], ApplicationID: w.claims("nobody").AppID, Secrets: []string{"list"}},
+			w.token("nobody"), 403},
+	} {
+		vault, _ := w.vaults.Vault("policies")
+		vault.AccessPolicies = []AccessPolicy{tt.policy}
+		w.vaults.set(vault)
+		r := httptest.NewRequestWithContext(t.Context(), "GET", "https://"+host("policies")+"/secrets"+v, nil)
+		r.Header.Set("Authorization", "Bearer "+tt.token)
+		if a := w.send(r); a.status != tt.want {
+			t.Errorf("%s: %d, want %d: %s", name, a.status, tt.want, a.body)
+		}
+	}
+}
+
+func TestFirewall(t *testing.T) {
+	t.Parallel()
+	prefix := netip.MustParsePrefix
+	for name, tt := range map[string]struct {
+		network Network
+		peer    string
+		want    bool
+	}{
+		"open":                      {Network{}, "203.0.113.9", true},
+		"rules without deny":        {Network{Allow: []netip.Prefix{prefix("10.0.0.0/8")}}, "203.0.113.9", true},
+		"inside":                    {Network{Deny: true, Allow: []netip.Prefix{prefix("10.0.0.0/8")}}, "10.9.9.9", true},
+		"mapped":                    {Network{Deny: true, Allow: []netip.Prefix{prefix("10.0.0.0/8")}}, "::ffff:10.9.9.9", true},
+		"outside":                   {Network{Deny: true, Allow: []netip.Prefix{prefix("10.0.0.0/8")}}, "11.0.0.1", false},
+		"no rules":                  {Network{Deny: true}, "10.9.9.9", false},
+		"an address that isn't one": {Network{Deny: true, Allow: []netip.Prefix{prefix("0.0.0.0/0"), prefix("::/0")}}, "", false},
+		"disabled":                  {Network{Disabled: true, Allow: []netip.Prefix{prefix("0.0.0.0/0")}}, "10.9.9.9", false},
+	} {
+		addr, _ := netip.ParseAddr(tt.peer)
+		if got := tt.network.allows(addr); got != tt.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
+
+// The server's own note of the peer counts, not the connection to the server.
+func TestPeerOfTheServer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ctx := azure.WithRequest(t.Context(), azure.Request{RemoteAddr: "10.1.0.1:5", RequestID: "id"})
+	r := httptest.NewRequestWithContext(ctx, "GET", "https://"+host("walled")+"/secrets"+v, nil)
+	r.Header.Set("Authorization", "Bearer "+w.token("officer"))
+	a := w.send(r).want(t, 200)
+	if a.header.Get("X-Ms-Request-Id") != "id" {
+		t.Error(a.header)
+	}
+}
+
+// Neither the logs, nor the audit log, nor the store hold a value or a token,
+// whatever fails; and every decision is in the audit log.
+func TestNothingLeaks(t *testing.T) {
+	t.Parallel()
+	const value = "sup3r-s3cret-value"
+	w := newWorld(t)
+	w.set("one", "db", value)
+	w.do("reader", "one", "GET", "/secrets/db"+v, "").want(t, 200)
+	w.do("nobody", "one", "GET", "/secrets/db"+v, "").want(t, 403)
+	w.do("nobody", "policies", "PUT", "/secrets/db"+v, `{"value":"`+value+`"}`).want(t, 200)
+	w.do("officer", "policies", "GET", "/secrets/db"+v, "").want(t, 403)
+	w.do("officer", "closed", "GET", "/secrets/db"+v, "").want(t, 403)
+	w.do("officer", "one", "PUT", "/secrets/db"+v, `{"value":"`+value+`","attributes":{"exp":"`+value+`"}}`).want(t, 400)
+	w.do("officer", "one", "PUT", "/secrets/db"+v, `{"value":"`+value).want(t, 400)
+	// A value that has been tampered with cannot be opened: an error that is
+	// logged.
+	page, err := w.store.List(t.Context(), "keyvault/one/instance-one/values/", store.ListOptions{})
+	must(t, err)
+	if bytes.Contains(page.Entries[0].Value, []byte(value)) {
+		t.Error("the store holds the value in clear")
+	}
+	_, err = w.store.Update(t.Context(), func(tx *store.Tx) error {
+		tx.Put(page.Entries[0].Key, page.Entries[0].Value[:len(page.Entries[0].Value)-1])
+		return nil
+	})
+	must(t, err)
+	a := w.do("reader", "one", "GET", "/secrets/db"+v, "").want(t, 500)
+	if !strings.Contains(a.body, "An internal error occurred.") || strings.Contains(a.body, "seal") {
+		t.Error(a.body)
+	}
+	must(t, w.audit.Flush())
+	log, err := os.ReadFile(w.auditLog)
+	must(t, err)
+	for name, text := range map[string]string{"log": w.logs.String(), "audit log": string(log)} {
+		for _, secret := range []string{value, w.token("reader")[:40]} {
+			if strings.Contains(text, secret) {
+				t.Errorf("the %s holds %q", name, secret)
+			}
+		}
+	}
+	if !strings.Contains(w.logs.String(), "key vault request failed") {
+		t.Error("the failure was not logged")
+	}
+	for _, want := range []string{
+		`"no access policy grants secrets get"`, `"an access policy grants secrets set"`, "the vault's firewall refuses",
+		`"action":"` + actionGet + `"`,
+	} {
+		if !strings.Contains(string(log), want) {
+			t.Errorf("the audit log has no %s", want)
+		}
+	}
+	if s := secretValue(value); s.String() == value || s.GoString() == value {
+		t.Error("a value prints itself")
+	}
+}
+
+// Where decisions cannot be kept, nothing is decided.
+func TestNoAuditNoAnswer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	must(t, w.audit.Close())
+	w.do("reader", "one", "GET", "/secrets/db"+v, "").want(t, 503)
+	w.do("reader", "policies", "GET", "/secrets/db"+v, "").want(t, 503)
+	w.do("reader", "closed", "GET", "/secrets/db"+v, "").want(t, 503)
+}

@@ -1,0 +1,48 @@
+package keyvault
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+)
+
+// BenchmarkGetSecret is the plane's main request, over a real connection,
+// beside BenchmarkEcho, the same connection with nothing behind it.
+func BenchmarkGetSecret(b *testing.B) {
+	w := newWorld(b)
+	w.set("one", "db", "the value of a secret of the usual length")
+	measure(b, w.handler, w.token("reader"))
+}
+
+func BenchmarkEcho(b *testing.B) {
+	w := newWorld(b)
+	w.set("one", "db", "the value of a secret of the usual length")
+	body := w.do("reader", "one", "GET", "/secrets/db"+v, "").want(b, 200).body
+	measure(b, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		fmt.Fprint(w, body)
+	}), w.token("reader"))
+}
+
+func measure(b *testing.B, h http.Handler, token string) {
+	server := httptest.NewServer(h)
+	defer server.Close()
+	client := server.Client()
+	defer client.CloseIdleConnections()
+	for b.Loop() {
+		r, err := http.NewRequestWithContext(b.Context(), "GET", server.URL+"/secrets/db"+v, nil)
+		must(b, err)
+		r.Host = host("one")
+		r.Header.Set("Authorization", "Bearer "+token)
+		res, err := client.Do(r)
+		must(b, err)
+		body, err := io.ReadAll(res.Body)
+		must(b, err)
+		res.Body.Close()
+		if res.StatusCode != 200 || len(body) == 0 {
+			b.Fatal(res.Status, string(body))
+		}
+	}
+}

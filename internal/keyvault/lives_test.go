@@ -1,0 +1,259 @@
+package keyvault
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lanyard-id/lanyard/internal/store"
+)
+
+// count gives the number of keys under a prefix.
+func (w *world) count(prefix string) int {
+	w.t.Helper()
+	page, err := w.store.List(w.t.Context(), prefix, store.ListOptions{KeysOnly: true})
+	must(w.t, err)
+	return len(page.Entries)
+}
+
+// Purging leaves nothing behind, neither of the secret nor in the schedule.
+func TestPurgeRemovesAll(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for range 3 {
+		w.set("one", "db", "x")
+	}
+	w.set("one", "db2", "x") // the neighbour, whose name has the same beginning
+	w.do("officer", "one", "DELETE", "/secrets/db"+v, "").want(t, 200)
+	w.do("officer", "one", "DELETE", "/deletedsecrets/db"+v, "").want(t, 204)
+	if n := w.count("keyvault/"); n != 3 {
+		t.Errorf("%d keys are left, want the neighbour's 3", n)
+	}
+	if n := w.count(schedulePrefix); n != 0 {
+		t.Errorf("the schedule has %d entries", n)
+	}
+	w.do("officer", "one", "GET", "/secrets/db2"+v, "").want(t, 200)
+}
+
+// The sweep purges what is due, no sooner.
+func TestSweep(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for range 120 { // more than one batch
+		w.set("one", "old", "x")
+	}
+	w.set("one", "young", "x")
+	w.set("one", "live", "x")
+	w.set("one", "recovered", "x")
+	w.do("officer", "one", "DELETE", "/secrets/old"+v, "").want(t, 200)
+	w.do("officer", "one", "DELETE", "/secrets/recovered"+v, "").want(t, 200)
+	w.clock.Advance(time.Hour)
+	w.do("officer", "one", "DELETE", "/secrets/young"+v, "").want(t, 200)
+	w.do("officer", "one", "POST", "/deletedsecrets/recovered/recover"+v, "").want(t, 200)
+
+	w.clock.Advance(90*24*time.Hour - time.Hour - time.Second)
+	must(t, w.handler.Sweep(t.Context()))
+	if n := w.count("keyvault/"); n != 120*2+1+3*3 {
+		t.Fatalf("%d keys before the time is over", n)
+	}
+	w.clock.Advance(time.Second)
+	must(t, w.handler.Sweep(t.Context()))
+	if n := w.count("keyvault/"); n != 3*3 {
+		t.Errorf("%d keys are left, want those of three secrets", n)
+	}
+	if n := w.count(schedulePrefix); n != 1 {
+		t.Errorf("the schedule has %d entries, want the young secret's", n)
+	}
+	w.do("officer", "one", "GET", "/deletedsecrets/young"+v, "").want(t, 200)
+	w.do("officer", "one", "GET", "/secrets/recovered"+v, "").want(t, 200)
+	w.do("officer", "one", "GET", "/secrets/live"+v, "").want(t, 200)
+}
+
+// A name that was set again before the sweep came keeps its new life.
+func TestSweepKeepsTheNewLife(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.set("one", "s", "old")
+	w.do("officer", "one", "DELETE", "/secrets/s"+v, "").want(t, 200)
+	w.clock.Advance(90 * 24 * time.Hour)
+	w.set("one", "s", "new")
+	must(t, w.handler.Sweep(t.Context()))
+	b := parse[bundle](t, w.do("officer", "one", "GET", "/secrets/s"+v, "").want(t, 200))
+	if string(*b.Value) != "new" {
+		t.Errorf("the value is %q", string(*b.Value))
+	}
+	if n := w.count("keyvault/"); n != 3 {
+		t.Errorf("%d keys, want 3", n)
+	}
+}
+
+// A sweep that died in the middle is finished by the next one.
+func TestSweepResumes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.set("one", "s", "x")
+	w.do("officer", "one", "DELETE", "/secrets/s"+v, "").want(t, 200)
+	w.clock.Advance(90 * 24 * time.Hour)
+	// What a sweep has done when it dies after its first transaction.
+	_, err := w.store.Update(t.Context(), func(tx *store.Tx) error {
+		tx.Delete("keyvault/one/instance-one/deletedsecrets/s")
+		entries, err := tx.List(schedulePrefix)
+		for _, e := range entries {
+			tx.Put(e.Key, []byte("sweeping"))
+		}
+		return err
+	})
+	must(t, err)
+	must(t, w.handler.Sweep(t.Context()))
+	if n := w.count("keyvault/") + w.count(schedulePrefix); n != 0 {
+		t.Errorf("%d keys are left", n)
+	}
+}
+
+// Only one sweeps at a time; the other has nothing to complain of.
+func TestSweepYields(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	lock, err := w.store.TryLock(t.Context(), sweepLock, time.Minute)
+	must(t, err)
+	must(t, w.handler.Sweep(t.Context()))
+	must(t, lock.Unlock(t.Context()))
+}
+
+func TestRunEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	w.handler.Run(ctx)
+}
+
+// A vault that is made again under a purged one's name has none of its secrets,
+// even before they have been removed.
+func TestVaultInstances(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.set("one", "s", "x")
+	again, _ := w.vaults.Vault("one")
+	again.Instance = "another"
+	w.vaults.set(again)
+	w.do("officer", "one", "GET", "/secrets/s"+v, "").want(t, 404)
+	if got := w.pages("one", "/secrets"+v); len(got[0]) != 0 {
+		t.Errorf("the new vault has %v", got)
+	}
+}
+
+func TestPurgeVault(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for i := range 40 {
+		w.set("one", fmt.Sprintf("s%d", i), "x")
+	}
+	w.set("two", "s", "x")
+	calls := 0
+	for more := true; more; calls++ {
+		_, err := w.store.Update(t.Context(), func(tx *store.Tx) (err error) {
+			more, err = w.handler.Purge(t.Context(), tx, "ONE")
+			return err
+		})
+		must(t, err)
+	}
+	if n := w.count("keyvault/one/"); n != 0 || calls < 2 {
+		t.Errorf("%d keys are left after %d calls", n, calls)
+	}
+	w.do("officer", "two", "GET", "/secrets/s"+v, "").want(t, 200)
+}
+
+// The largest backup: 500 versions come back, in order, in a vault elsewhere.
+func TestBackupOfManyVersions(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.write(t, "one", "s", maxBackupVersions, 2000)
+	a := w.do("officer", "one", "POST", "/secrets/s/backup"+v, "").want(t, 200)
+	w.do("officer", "two", "POST", "/secrets/restore"+v, a.body).want(t, 200)
+	from, to := w.pages("one", "/secrets/s/versions"+v), w.pages("two", "/secrets/s/versions"+v)
+	if !slices.Equal(slices.Concat(from...), slices.Concat(to...)) {
+		t.Error("the restored versions are others")
+	}
+	for _, id := range to[7] {
+		one, two := w.do("officer", "one", "GET", "/secrets/s/"+id+v, ""), w.do("officer", "two", "GET", "/secrets/s/"+id+v, "").want(t, 200)
+		if *parse[bundle](t, one).Value != *parse[bundle](t, two).Value {
+			t.Errorf("version %s has another value", id)
+		}
+	}
+	if n := w.count(schedulePrefix); n != 0 {
+		t.Errorf("the schedule has %d entries", n)
+	}
+	w.write(t, "one", "t", maxBackupVersions+1, 1)
+	w.do("officer", "one", "POST", "/secrets/t/backup"+v, "").want(t, 400)
+}
+
+// write makes a secret of many versions, quicker than by requests.
+func (w *world) write(t *testing.T, vault, name string, n, size int) {
+	t.Helper()
+	at := shelf{vault: vault + "/instance-" + vault, name: name}
+	var versions []backupVersion
+	for i := range n {
+		versions = append(versions, backupVersion{
+			version{ID: newID(), Enabled: true, Created: int64(i), Updated: int64(i)}, bytes.Repeat([]byte{byte('a' + i%26)}, size),
+		})
+	}
+	s := secret{Name: name, Life: newID(), Current: versions[n-1].version}
+	must(t, w.handler.writeVersions(t.Context(), at, s.Life, versions))
+	_, err := w.store.Update(t.Context(), func(tx *store.Tx) error { return store.PutJSON(tx, at.live(), s) })
+	must(t, err)
+}
+
+// A restore that died half way leaves nothing that can be seen, and the sweep
+// removes what cannot. One that is slower than the sweep fails.
+func TestRestoreThatDied(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	at := shelf{vault: "two/instance-two", name: "s"}
+	entry := at.scheduled(start.Unix()+restoreTime, "life")
+	_, err := w.store.Update(t.Context(), func(tx *store.Tx) error { tx.Put(entry, nil); return nil })
+	must(t, err)
+	must(t, w.handler.writeVersions(t.Context(), at, "life", []backupVersion{{version{ID: newID()}, []byte("x")}}))
+	w.do("officer", "two", "GET", "/secrets/s"+v, "").want(t, 404)
+	w.clock.Advance(restoreTime*time.Second - 1)
+	must(t, w.handler.Sweep(t.Context()))
+	if n := w.count("keyvault/two/"); n != 2 {
+		t.Fatalf("%d keys of the restore while it may still run", n)
+	}
+	w.clock.Advance(1)
+	must(t, w.handler.Sweep(t.Context()))
+	if n := w.count("keyvault/two/") + w.count(schedulePrefix); n != 0 {
+		t.Errorf("%d keys are left", n)
+	}
+}
+
+// Every byte of a blob counts.
+func TestBackupIsAuthentic(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const value = "the-value-of-the-secret"
+	w.set("one", "s", value)
+	blob := *parse[backupBody](t, w.do("officer", "one", "POST", "/secrets/s/backup"+v, "").want(t, 200)).Value
+	raw, err := base64.RawURLEncoding.DecodeString(blob)
+	must(t, err)
+	if bytes.Contains(raw, []byte(value)) || bytes.Contains(raw, []byte(base64.StdEncoding.EncodeToString([]byte(value)))) {
+		t.Error("the backup holds the value in clear")
+	}
+	for i := 0; i < len(raw); i += 7 {
+		changed := bytes.Clone(raw)
+		changed[i] ^= 0x40
+		body, err := json.Marshal(map[string]string{"value": base64.RawURLEncoding.EncodeToString(changed)})
+		must(t, err)
+		if a := w.do("officer", "two", "POST", "/secrets/restore"+v, string(body)); a.status != 400 {
+			t.Fatalf("byte %d changed: %d %s", i, a.status, a.body)
+		}
+	}
+	// Padding, as some clients send it, does no harm.
+	w.do("officer", "two", "POST", "/secrets/restore"+v, `{"value":"`+blob+strings.Repeat("=", (4-len(blob)%4)%4)+`"}`).want(t, 200)
+}
