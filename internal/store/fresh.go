@@ -36,15 +36,23 @@ func (v *views) heartbeat(ctx context.Context) {
 	period := min(v.s.cfg.StaleAfter/8, time.Second)
 	ticker := time.NewTicker(max(period, time.Millisecond))
 	defer ticker.Stop()
+	failing := false
 	for {
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
 			return
 		}
-		if err := v.prove(ctx); err != nil && ctx.Err() == nil {
+		err := v.prove(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil && !failing:
 			v.s.log.Warn("the store's views can't be proved fresh", "error", err, "age", v.age())
+		case err == nil && failing:
+			v.s.log.Info("the store's views are fresh again")
 		}
+		failing = err != nil
 	}
 }
 

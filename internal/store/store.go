@@ -186,7 +186,8 @@ func (s *Store) start(ctx context.Context) error {
 	return nil
 }
 
-// openTimeout bounds Open against a cluster that never answers.
+// openTimeout bounds the reading of the whole state, at Open and later, against
+// a cluster that never answers.
 const openTimeout = 30 * time.Second
 
 // Close ends the views, gives back the locks, stops the embedded engine and

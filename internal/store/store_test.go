@@ -138,6 +138,11 @@ func TestOpenRefusesNonsense(t *testing.T) {
 		"no keyring":                      func(c *Config) { c.Keyring = nil },
 		"negative quota":                  func(c *Config) { c.QuotaBytes = -1 },
 		"negative age":                    func(c *Config) { c.StaleAfter = -1 },
+		"a shared directory": func(c *Config) {
+			if err := os.Chmod(c.Dir, 0o777|os.ModeSticky); err != nil {
+				t.Fatal(err)
+			}
+		},
 		"a file as directory": func(c *Config) {
 			c.Dir = filepath.Join(c.Dir, "file")
 			if err := os.WriteFile(c.Dir, nil, 0o600); err != nil {

@@ -210,6 +210,18 @@ func TestLimits(t *testing.T) {
 		{"the most listings", many(MaxOps/3, lists), true},
 		{"too many listings", many(MaxOps/2+1, lists), false},
 		{"the largest value", func(tx *Tx) error { tx.Put("v", make([]byte, MaxBytes-1000)); return nil }, true},
+		{"the largest transaction of many keys", func(tx *Tx) error {
+			for i := range MaxOps {
+				key := fmt.Sprintf("%s/%d", strings.Repeat("k", 1000), i)
+				if err := gets(tx, key); err != nil {
+					return err
+				}
+				tx.Put(key, nil)
+			}
+			room := MaxBytes - requestSize(tx.compares(), tx.ops())
+			tx.Put(fmt.Sprintf("%s/%d", strings.Repeat("k", 1000), 0), make([]byte, room))
+			return nil
+		}, true},
 		{"a value too large", func(tx *Tx) error { tx.Put("v", make([]byte, MaxBytes+1)); return nil }, false},
 		{"values too large together", func(tx *Tx) error {
 			tx.Put("v", make([]byte, MaxBytes/2))

@@ -111,7 +111,7 @@ func (s *Store) Follow(ctx context.Context, prefix string, f func(changes []Chan
 		err = v.do(ctx, func() { fl.load(page) })
 	}
 	if err != nil {
-		v.do(s.ctx, func() { v.remove(fl) })
+		_ = v.do(s.ctx, func() { v.remove(fl) }) // fails only when the store closes
 		return fmt.Errorf("following %s: %w", prefix, err)
 	}
 	return nil
@@ -294,6 +294,8 @@ func nonNil(value []byte) []byte {
 
 // reset gives every follower the whole state anew.
 func (v *views) reset(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
 	cluster, _, err := v.s.revision(ctx)
 	if err != nil {
 		return err

@@ -290,17 +290,24 @@ func TestUpdateWithStuckViews(t *testing.T) {
 	if _, err := s.Get(t.Context(), "a"); err != nil {
 		t.Error(err)
 	}
+	release()
+	put(t, s, "c", "")
+}
+
+// Nor longer than its caller.
+func TestUpdateGivenUp(t *testing.T) {
+	s := open(t)
+	release := blocked(t, s)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	gone := errors.New("gone")
-	entered := make(chan error)
-	s.cfg.StaleAfter = time.Hour
+	result := make(chan error)
 	go func() {
 		_, err := s.Update(ctx, func(tx *Tx) error { tx.Put("b", nil); return nil })
-		entered <- err
+		result <- err
 	}()
 	eventually(t, "the commit", func() bool { _, err := s.Get(t.Context(), "b"); return err == nil })
 	cancel(gone)
-	if err := <-entered; !errors.Is(err, gone) {
+	if err := <-result; !errors.Is(err, gone) {
 		t.Error(err)
 	}
 	release()
