@@ -88,7 +88,7 @@ func (x *exchange) writeError(err error) {
 	h := x.w.Header()
 	h.Set("x-ms-error-code", e.Code)
 	cause := "gateway"
-	if x.reached {
+	if x.reached && !x.target.typ.spec.Core {
 		cause = "service"
 	}
 	h.Set("x-ms-failure-cause", cause)
