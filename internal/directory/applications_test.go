@@ -122,6 +122,7 @@ func TestResource(t *testing.T) {
 		{contoso, "https://management.core.windows.net", azure.ServiceResourceManager, 1},
 		{contoso, "https://management.lanyard.localhost:8443", azure.ServiceResourceManager, 1},
 		{fabrikam, "https://graph.microsoft.com", azure.ServiceGraph, 1},
+		{contoso, "api://AzureADTokenExchange", azure.ServiceTokenExchange, 2},
 		{contoso, v1.AppID, v1.AppID, 1},
 		{contoso, strings.ToUpper(v1.AppID), v1.AppID, 1},
 		{contoso, "api://" + v1.AppID, v1.AppID, 1},

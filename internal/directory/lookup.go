@@ -216,9 +216,8 @@ func (d *Directory) Applications(tenantID string) []Application {
 // Resource tells what an audience (a resource parameter, or a scope without its
 // last part) is in a tenant: a service of the cloud, or an application by its
 // client ID, "api://{client ID}" or an identifier URI, with the version of the
-// tokens that it gets. Case and one trailing
-// slash do not count; a token's aud nevertheless echoes what was asked. Nothing
-// found is AADSTS500011.
+// tokens that it gets. Case and one trailing slash do not count; a token's aud
+// nevertheless echoes what was asked. Nothing found is AADSTS500011.
 func (d *Directory) Resource(tenantID, audience string) (appID string, version int, ok bool) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
