@@ -11,7 +11,7 @@ import (
 
 const testSub = "/subscriptions/0b1f6471-1bf0-4dda-aec3-cb9272f09590"
 
-func mustParse(t testing.TB, s string) ResourceID {
+func mustParse(t *testing.T, s string) ResourceID {
 	t.Helper()
 	id, err := ParseResourceID(s)
 	if err != nil {

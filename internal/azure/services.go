@@ -42,7 +42,7 @@ const (
 	ServiceStorage         = "e406a681-f3d4-42a8-90b6-c2b029497af1"
 	ServiceRegistry        = "6a0ec4d3-30cb-4a83-91c0-ae56bc0e3d26"
 	ServicePostgreSQL      = "123cd850-d9df-40bd-94d5-c9f07b7fa203"
-	ServiceTokenExchange   = "fb60f99c-7a34-4190-8149-302f77469936"
+	ServiceTokenExchange   = "fb60f99c-7a34-4190-8149-302f77469936" //nolint:gosec // a public identifier
 )
 
 // Services lists the cloud's own protected resources, each with Azure's public

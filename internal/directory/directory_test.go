@@ -45,12 +45,12 @@ func (c *clock) advance(d time.Duration) {
 // fixture is a directory with two tenants, on a store of its own.
 type fixture struct {
 	*Directory
-	t     testing.TB
+	t     *testing.T
 	st    *store.Store
 	clock *clock
 }
 
-func openStore(t testing.TB, cfg store.Config) *store.Store {
+func openStore(t *testing.T, cfg store.Config) *store.Store {
 	t.Helper()
 	keys, err := store.NewKeyring(bytes.Repeat([]byte{7}, 32))
 	if err != nil {
@@ -69,7 +69,7 @@ func openStore(t testing.TB, cfg store.Config) *store.Store {
 	return st
 }
 
-func newFixture(t testing.TB, opts ...Option) *fixture {
+func newFixture(t *testing.T, opts ...Option) *fixture {
 	t.Helper()
 	f := &fixture{t: t, st: openStore(t, store.Config{Dir: t.TempDir()}), clock: &clock{now: testStart}}
 	d, err := Open(t.Context(), f.st, testCloud, f.clock.Now, opts...)
@@ -159,7 +159,7 @@ func (f *fixture) keys() []string {
 }
 
 // wantError checks what a client would see.
-func wantError(t testing.TB, err error, status int, code, message string) {
+func wantError(t *testing.T, err error, status int, code, message string) {
 	t.Helper()
 	e, ok := errors.AsType[*azure.Error](err)
 	if !ok {
