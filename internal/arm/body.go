@@ -56,37 +56,35 @@ func (x *exchange) readJSON() (json.RawMessage, error) {
 
 // content is the envelope of a body. Members that a body lacks are nil.
 type content struct {
-	ID         *string
-	Name       *string
-	Type       *string
-	Location   *string
-	Tags       *tagMap
-	Kind       *string
-	ManagedBy  *string
-	SKU        json.RawMessage
-	Identity   json.RawMessage
-	Plan       json.RawMessage
-	Zones      json.RawMessage
-	Properties json.RawMessage
+	ID         *string            `json:"id"`
+	Name       *string            `json:"name"`
+	Type       *string            `json:"type"`
+	Location   *string            `json:"location"`
+	Tags       map[string]*string `json:"tags"`
+	Kind       *string            `json:"kind"`
+	ManagedBy  *string            `json:"managedBy"`
+	SKU        json.RawMessage    `json:"sku"`
+	Identity   json.RawMessage    `json:"identity"`
+	Plan       json.RawMessage    `json:"plan"`
+	Zones      json.RawMessage    `json:"zones"`
+	Properties json.RawMessage    `json:"properties"`
 }
 
-// tagMap reads tags, of which a null value is an empty one.
-type tagMap map[string]string
-
-// UnmarshalJSON reads a JSON object of strings and nulls.
-func (t *tagMap) UnmarshalJSON(text []byte) error {
-	var values map[string]*string
-	if err := json.Unmarshal(text, &values); err != nil {
-		return err
+// tags gives the tags, of which a null value is an empty one; nil if there are
+// none in the body.
+func (c *content) tags() map[string]string {
+	if c.Tags == nil {
+		return nil
 	}
-	*t = make(tagMap, len(values))
-	for name, value := range values {
-		if value == nil {
-			value = new(string)
+	tags := make(map[string]string, len(c.Tags))
+	for name, value := range c.Tags {
+		if value != nil {
+			tags[name] = *value
+		} else {
+			tags[name] = ""
 		}
-		(*t)[name] = *value
 	}
-	return nil
+	return tags
 }
 
 // decodeContent reads the envelope and checks that it doesn't contradict the
@@ -114,10 +112,8 @@ func (x *exchange) decodeContent() (*content, error) {
 	if err := x.contradiction(&c); err != nil {
 		return nil, err
 	}
-	if c.Tags != nil {
-		if err := checkTags(*c.Tags); err != nil {
-			return nil, err
-		}
+	if err := checkTags(c.tags()); err != nil {
+		return nil, err
 	}
 	return &c, nil
 }

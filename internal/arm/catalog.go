@@ -50,8 +50,7 @@ type itemMethod struct {
 	long              bool
 }
 
-// itemMethods lists the methods on one resource; actions are in the method,
-// after a blank.
+// itemMethods lists the methods on one resource.
 func (t Type) itemMethods() []itemMethod {
 	var ms []itemMethod
 	add := func(has bool, method, operation string, long bool) {
@@ -71,6 +70,30 @@ func (t Type) itemMethods() []itemMethod {
 	add(h.Put != nil, http.MethodPut, "write", false)
 	add(h.Patch != nil, http.MethodPatch, "write", false)
 	add(h.Delete != nil, http.MethodDelete, "delete", false)
+	return ms
+}
+
+// methods lists what a target can be asked, for Allow.
+func (t *target) methods() []string {
+	var ms []string
+	switch {
+	case t.action != "":
+		return []string{http.MethodPost}
+	case t.collection:
+		if t.typ.stored != nil || t.typ.virtual.hooks.List != nil {
+			ms = append(ms, http.MethodGet, http.MethodHead)
+		}
+		if t.typ.hasPost() {
+			ms = append(ms, http.MethodPost)
+		}
+		return ms
+	}
+	for _, m := range t.typ.itemMethods() {
+		ms = append(ms, m.method)
+		if m.method == http.MethodGet {
+			ms = append(ms, http.MethodHead)
+		}
+	}
 	return ms
 }
 

@@ -95,6 +95,9 @@ func (x *exchange) writeError(err error) {
 	if e.Status == http.StatusServiceUnavailable && h.Get("Retry-After") == "" {
 		h.Set("Retry-After", "1")
 	}
+	if e.Status == http.StatusMethodNotAllowed && x.target != nil && x.target.typ != nil {
+		h.Set("Allow", strings.Join(x.target.methods(), ", "))
+	}
 	var doc any = struct {
 		Error errorBody `json:"error"`
 	}{bodyOf(e)}
@@ -104,7 +107,7 @@ func (x *exchange) writeError(err error) {
 	x.writeJSON(e.Status, doc)
 }
 
-// errMethod is the answer to a method that the type doesn't have.
+// errMethod is the answer to a method that the target doesn't have.
 func errMethod(method string) error {
 	return azure.Errorf(http.StatusMethodNotAllowed, "MethodNotAllowed",
 		"The requested resource does not support http method '%s'.", method)

@@ -38,7 +38,7 @@ type Resource[P any] struct {
 	ID       azure.ResourceID  `json:"id"`
 	TenantID string            `json:"tenantId"`
 	Location string            `json:"location,omitempty"` // canonical: "westeurope"
-	Tags     map[string]string `json:"tags,omitempty"`
+	Tags     map[string]string `json:"tags,omitzero"`
 	Kind     string            `json:"kind,omitempty"`
 	// ManagedBy is the ID of the resource that manages this one.
 	ManagedBy string `json:"managedBy,omitempty"`

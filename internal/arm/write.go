@@ -198,7 +198,7 @@ func (w *writing) compose(old *record) (*record, error) {
 	setString(&fresh.ManagedBy, c.ManagedBy, w.patch)
 	if spec.Tracked {
 		if c.Tags != nil {
-			fresh.Tags = *c.Tags
+			fresh.Tags = c.tags()
 		}
 		if err := w.place(fresh, old); err != nil {
 			return nil, err

@@ -109,7 +109,9 @@ func putCredential(cfg Config, r *arm.Request, body json.RawMessage) (int, any, 
 	if err != nil {
 		return 0, nil, err
 	}
-	var b struct{ Properties *credentialProperties }
+	var b struct {
+		Properties *credentialProperties `json:"properties"`
+	}
 	if err := json.Unmarshal(body, &b); err != nil {
 		return 0, nil, arm.InvalidContent(body, err)
 	}
