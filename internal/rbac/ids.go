@@ -90,7 +90,7 @@ func assignableAt(def *RoleDefinition, tenantID string, scope azure.ResourceID) 
 // hasDataActions reports whether any permission of the role has data actions.
 func hasDataActions(def *RoleDefinition) bool {
 	for _, p := range def.Permissions {
-		if len(p.DataActions) > 0 || len(p.NotDataActions) > 0 {
+		if len(p.DataActions) > 0 {
 			return true
 		}
 	}
