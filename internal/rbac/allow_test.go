@@ -19,21 +19,21 @@ const (
 	vault1 = sub + "/resourceGroups/rg1/providers/Microsoft.KeyVault/vaults/v1"
 )
 
-func scopeOf(t testing.TB, s string) azure.ResourceID {
-	t.Helper()
+func scopeOf(tb testing.TB, s string) azure.ResourceID {
+	tb.Helper()
 	id, err := azure.ParseResourceID(s)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return id
 }
 
 // assign makes an assignment with a name of its own.
-func assign(t testing.TB, principal, role, scope string) Assignment {
-	t.Helper()
+func assign(tb testing.TB, principal, role, scope string) Assignment {
+	tb.Helper()
 	return Assignment{
 		Name:             principal + role + scope,
-		Scope:            scopeOf(t, scope),
+		Scope:            scopeOf(tb, scope),
 		RoleDefinitionID: role,
 		PrincipalID:      principal,
 	}

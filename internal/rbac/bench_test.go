@@ -9,6 +9,7 @@ import (
 
 // The assignments of a full subscription: 4,000, of which a few are alice's.
 func fullSubscription(b *testing.B) []Assignment {
+	b.Helper()
 	roles := []string{reader, azure.RoleContributor, azure.RoleKeyVaultSecretsUser}
 	assignments := []Assignment{
 		assign(b, alice, reader, sub),
@@ -23,6 +24,7 @@ func fullSubscription(b *testing.B) []Assignment {
 }
 
 func benchmarkAllow(b *testing.B, assignments []Assignment, q Question, want bool) {
+	b.Helper()
 	p := NewPolicy(assignments, nil)
 	if d := p.Allow(q); d.Allowed != want {
 		b.Fatal(d.Reason)

@@ -260,7 +260,7 @@ func (p *condParser) typed(o rawOperand, op operator, right bool) (operand, erro
 			return operand{}, p.errorf(t, "%s compares texts in quotes, not %s", op.name, t)
 		}
 		text := t.text
-		if t.kind == tokenString && !(op.test == testLike && right) {
+		if pattern := op.test == testLike && right; t.kind == tokenString && !pattern {
 			text = unescape(text)
 		}
 		v, ok := op.value(text, right)

@@ -41,26 +41,26 @@ type fixture struct {
 	clock     time.Time
 }
 
-func newFixture(t testing.TB, change ...func(*Config)) *fixture {
-	t.Helper()
-	f := &fixture{t: t, clock: testStart, auditPath: filepath.Join(t.TempDir(), "audit.log")}
+func newFixture(tb testing.TB, change ...func(*Config)) *fixture {
+	tb.Helper()
+	f := &fixture{t: tb, clock: testStart, auditPath: filepath.Join(tb.TempDir(), "audit.log")}
 	now := func() time.Time { return f.clock }
-	f.store = openStore(t, t.TempDir())
+	f.store = openStore(tb, tb.TempDir())
 	var err error
-	if f.dir, err = directory.Open(t.Context(), f.store, azure.Cloud{Domain: "lanyard.localhost", Port: 8443}, now); err != nil {
-		t.Fatal(err)
+	if f.dir, err = directory.Open(tb.Context(), f.store, azure.Cloud{Domain: "lanyard.localhost", Port: 8443}, now); err != nil {
+		tb.Fatal(err)
 	}
 	log, err := audit.Open(audit.Config{Path: f.auditPath})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { log.Close() })
+	tb.Cleanup(func() { log.Close() })
 	cfg := Config{Store: f.store, Directory: f.dir, Audit: log, Now: now}
 	for _, c := range change {
 		c(&cfg)
 	}
-	if f.Guard, err = NewGuard(t.Context(), cfg); err != nil {
-		t.Fatal(err)
+	if f.Guard, err = NewGuard(tb.Context(), cfg); err != nil {
+		tb.Fatal(err)
 	}
 	f.update(func(tx *store.Tx) error {
 		return errors.Join(
@@ -74,21 +74,21 @@ func newFixture(t testing.TB, change ...func(*Config)) *fixture {
 	return f
 }
 
-func openStore(t testing.TB, dir string) *store.Store {
-	t.Helper()
+func openStore(tb testing.TB, dir string) *store.Store {
+	tb.Helper()
 	key, err := store.ParseSealingKey(store.NewSealingKey())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	ring, err := store.NewKeyring(key)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	st, err := store.Open(t.Context(), store.Config{Dir: dir, Keyring: ring})
+	st, err := store.Open(tb.Context(), store.Config{Dir: dir, Keyring: ring})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { st.Close() })
+	tb.Cleanup(func() { st.Close() })
 	return st
 }
 
@@ -225,14 +225,14 @@ func (f *fixture) records() []audit.Record {
 }
 
 // wantError checks that err is an *azure.Error as given.
-func wantError(t testing.TB, err error, status int, code, message string) {
-	t.Helper()
+func wantError(tb testing.TB, err error, status int, code, message string) {
+	tb.Helper()
 	e, ok := errors.AsType[*azure.Error](err)
 	if !ok {
-		t.Errorf("the error is %v, want %d %s", err, status, code)
+		tb.Errorf("the error is %v, want %d %s", err, status, code)
 		return
 	}
 	if e.Status != status || e.Code != code || e.Message != message {
-		t.Errorf("the error is %d %s\n\t%s\nwant %d %s\n\t%s", e.Status, e.Code, e.Message, status, code, message)
+		tb.Errorf("the error is %d %s\n\t%s\nwant %d %s\n\t%s", e.Status, e.Code, e.Message, status, code, message)
 	}
 }
