@@ -1,0 +1,169 @@
+package provider
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lanyard-id/lanyard/internal/azure"
+)
+
+func TestParseFilter(t *testing.T) {
+	t.Parallel()
+	for filter, want := range map[string][]filterTerm{
+		"":                          nil,
+		"  ":                        nil,
+		"atScope()":                 {{"atscope", true, ""}},
+		" ATSCOPE( ) ":              {{"atscope", true, ""}},
+		"principalId eq 'x'":        {{"principalid", false, "x"}},
+		"principalId  EQ  'it''s'":  {{"principalid", false, "it's"}},
+		"assignedTo('x')":           {{"assignedto", true, "x"}},
+		"assignedTo( 'x' )":         {{"assignedto", true, "x"}},
+		"atScope() and a eq ''":     {{"atscope", true, ""}, {"a", false, ""}},
+		"a eq 'b' AND c eq ' and '": {{"a", false, "b"}, {"c", false, " and "}},
+	} {
+		got, ok := parseFilter(filter)
+		if diff := cmp.Diff(want, got, cmp.AllowUnexported(filterTerm{})); !ok || diff != "" {
+			t.Errorf("%q: %t\n%s", filter, ok, diff)
+		}
+	}
+	for _, filter := range []string{
+		"atScope", "atScope(", "atScope()and a eq 'b'", "a eq b", "a eq 'b", "a eq 'b' or c eq 'd'", "a ne 'b'", "a eq 'b' and", "'a' eq b",
+		"a eq 'b' c", "a()()", "a('b','c')", "aeq'b'", "a eq'b'", "(a eq 'b')", "not a eq 'b'", "\u212aa eq 'b'", "and",
+	} {
+		if got, ok := parseFilter(filter); ok {
+			t.Errorf("%q was read as %+v", filter, got)
+		}
+	}
+}
+
+// FuzzFilter: what is read can be written and read again.
+func FuzzFilter(f *testing.F) {
+	for _, filter := range []string{"", "atScope()", "a eq 'b'", "assignedTo('x') and atScope()", "a eq 'it''s'", "a eq '", "''"} {
+		f.Add(filter)
+	}
+	f.Fuzz(func(t *testing.T, filter string) {
+		terms, ok := parseFilter(filter)
+		if !ok {
+			return
+		}
+		var written []string
+		for _, term := range terms {
+			value := "'" + strings.ReplaceAll(term.value, "'", "''") + "'"
+			switch {
+			case !term.call:
+				written = append(written, term.name+" eq "+value)
+			case term.value == "":
+				written = append(written, term.name+"()")
+			default:
+				written = append(written, term.name+"("+value+")")
+			}
+		}
+		again, ok := parseFilter(strings.Join(written, " and "))
+		if diff := cmp.Diff(terms, again, cmp.AllowUnexported(filterTerm{})); !ok || diff != "" {
+			t.Fatalf("%q was written as %q, and read as\n%s", filter, written, diff)
+		}
+	})
+}
+
+func assignmentURL(scope, name string) string {
+	return scope + "/providers/Microsoft.Authorization/roleAssignments/" + name + "?api-version=2022-04-01"
+}
+
+func assignmentOf(role, principal string) string {
+	return fmt.Sprintf(`{"properties": {"roleDefinitionId": "/providers/Microsoft.Authorization/roleDefinitions/%s", "principalId": "%s", "principalType": "ServicePrincipal"}}`,
+		role, principal)
+}
+
+// An assignment is in force when its request is answered, at its scope alone,
+// and not any more when its deletion is.
+func TestAssignmentsAreInForceAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, false)
+	for _, name := range []string{"rg1", "rg10"} {
+		w.put(groupURL(name), `{"location": "westeurope"}`)
+	}
+	scope := azure.ResourceGroupScope(subscriptionID, "rg1").String()
+	const name = "4e900000-0000-0000-0000-000000000001"
+	w.decodeless(w.send("app", http.MethodGet, groupURL("rg1"), ""), 403)
+	w.put(assignmentURL(scope, name), assignmentOf(azure.RoleReader, w.oid("app")))
+	w.decodeless(w.send("app", http.MethodGet, groupURL("rg1"), ""), 200)
+	w.decodeless(w.send("app", http.MethodGet, groupURL("rg10"), ""), 403)
+	w.decodeless(w.send("app", http.MethodPut, assignmentURL(scope, "4e900000-0000-0000-0000-000000000002"), assignmentOf(azure.RoleOwner, w.oid("app"))), 403)
+	w.decodeless(w.send("owner", http.MethodDelete, assignmentURL(scope, name), ""), 200)
+	w.decodeless(w.send("app", http.MethodGet, groupURL("rg1"), ""), 403)
+}
+
+// Of many who assign the same one does; and of many under one name one does.
+func TestAssignmentsAreGuarded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, false)
+	scope := azure.SubscriptionScope(subscriptionID).String()
+	race := func(send func(i int) int) map[int]int {
+		var group sync.WaitGroup
+		var mu sync.Mutex
+		codes := map[int]int{}
+		for i := range 6 {
+			group.Go(func() {
+				code := send(i)
+				mu.Lock()
+				defer mu.Unlock()
+				codes[code]++
+			})
+		}
+		group.Wait()
+		return codes
+	}
+	body := assignmentOf(azure.RoleReader, w.oid("app"))
+	w.bearer("owner") // makes the identifiers that the racers then only read
+	same := race(func(i int) int {
+		return w.send("owner", http.MethodPut, assignmentURL(scope, fmt.Sprintf("4e900000-0000-0000-0000-%012d", i)), body).Code
+	})
+	if same[http.StatusCreated] != 1 || same[http.StatusConflict] != 5 {
+		t.Errorf("the same under six names: %v", same)
+	}
+	var principals []string
+	for i := range 6 {
+		principals = append(principals, w.oid(fmt.Sprint("app", i)))
+	}
+	named := race(func(i int) int {
+		return w.send("owner", http.MethodPut, assignmentURL(scope, "4e900000-0000-0000-0000-00000000000f"), assignmentOf(azure.RoleReader, principals[i])).Code
+	})
+	if named[http.StatusCreated] != 1 || named[http.StatusBadRequest] != 5 {
+		t.Errorf("six under one name: %v", named)
+	}
+}
+
+// The list has pages like any other, which hold each assignment once.
+func TestAssignmentPages(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, false)
+	scope := azure.SubscriptionScope(subscriptionID).String()
+	for i := range 5 {
+		w.put(assignmentURL(scope, fmt.Sprintf("4e900000-0000-0000-0000-%012d", i)), assignmentOf(azure.RoleReader, w.oid(fmt.Sprint("app", i))))
+	}
+	seen := map[string]int{}
+	next := scope + "/providers/Microsoft.Authorization/roleAssignments?api-version=2022-04-01&$top=2"
+	pages := 0
+	for next != "" {
+		page := w.get(next)
+		for _, item := range page["value"].([]any) {
+			seen[item.(map[string]any)["name"].(string)]++
+		}
+		link, _ := page["nextLink"].(string)
+		next = strings.TrimPrefix(link, testCloud.ResourceManager())
+		pages++
+	}
+	if len(seen) != 6 || pages != 3 { // with the owner's own
+		t.Errorf("%d assignments on %d pages: %v", len(seen), pages, seen)
+	}
+	for name, n := range seen {
+		if n != 1 {
+			t.Errorf("%s was listed %d times", name, n)
+		}
+	}
+}
