@@ -25,7 +25,7 @@ func TestFreshWhenIdle(t *testing.T) {
 
 // Views that can't move go stale, and are fresh again when they have caught up.
 func TestStale(t *testing.T) {
-	s := open(t, func(c *Config) { c.StaleAfter = 50 * time.Millisecond })
+	s := open(t, func(c *Config) { c.StaleAfter = 300 * time.Millisecond })
 	release := blocked(t, s)
 	eventually(t, "stale views", func() bool { return errors.Is(s.Fresh(), ErrStale) })
 	release()

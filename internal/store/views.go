@@ -101,9 +101,9 @@ func (s *Store) Follow(ctx context.Context, prefix string, f func(changes []Chan
 	defer done()
 	defer s.metrics.observe(opFollow, time.Now(), &err)
 	v := s.views
-	fl := &follower{prefix: prefix, f: f, loading: true}
+	fl := &follower{prefix: prefix, f: f}
 	// Changes are kept from before the reading on, so that none falls between.
-	if err := v.do(ctx, func() { v.followers = append(v.followers, fl) }); err != nil {
+	if err := v.do(ctx, func() { v.admit(fl) }); err != nil {
 		return err
 	}
 	page, err := s.listAt(ctx, prefix, ListOptions{})
@@ -129,6 +129,12 @@ func (v *views) do(ctx context.Context, fn func()) error {
 	case <-v.ended:
 		return ErrClosed
 	}
+}
+
+// admit makes fl keep changes until it is loaded.
+func (v *views) admit(fl *follower) {
+	fl.loading = true
+	v.followers = append(v.followers, fl)
 }
 
 func (v *views) remove(fl *follower) {

@@ -150,6 +150,34 @@ func TestFollowWhileWriting(t *testing.T) {
 	}
 }
 
+// What is written while a follower's state is read, before or after it was read,
+// is not lost.
+func TestChangesWhileLoading(t *testing.T) {
+	s := open(t)
+	put(t, s, "a", "1", "b", "1", "c", "1")
+	m := &mirror{t: t, state: map[string]string{}}
+	fl := &follower{f: m.apply}
+	if err := s.views.do(t.Context(), func() { s.views.admit(fl) }); err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, "a", "2")
+	page, err := s.listAt(t.Context(), "", ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, "b", "2")
+	del(t, s, "c")
+	if m.calls != 0 {
+		t.Error("fed before it was loaded")
+	}
+	if err := s.views.do(t.Context(), func() { fl.load(page) }); err != nil {
+		t.Fatal(err)
+	}
+	m.expect(t, map[string]string{"a": "2", "b": "2"})
+	put(t, s, "c", "3")
+	m.expect(t, map[string]string{"a": "2", "b": "2", "c": "3"})
+}
+
 // All changes of a transaction come in one call.
 func TestTransactionComesWhole(t *testing.T) {
 	s := open(t)
