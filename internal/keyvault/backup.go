@@ -61,6 +61,10 @@ func (h *Handler) backupSecret(ctx context.Context, r *request) (result, error) 
 		return result{}, err
 	}
 	text := base64.RawURLEncoding.EncodeToString(blob)
+	if limit := h.cfg.MaxBody - int64(len(`{"value":""}`)); int64(len(text)) > limit {
+		return result{}, badParameter("The secret's versions are too large for a backup: it would have %d bytes, and at most %d can be restored.",
+			len(text), limit)
+	}
 	return result{http.StatusOK, backupBody{Value: &text}}, nil
 }
 
@@ -104,7 +108,7 @@ func (h *Handler) collect(ctx context.Context, at *snapshot, shelf shelf, s secr
 // away last, has the sweep remove them if that never happens.
 func (h *Handler) restoreSecret(ctx context.Context, r *request) (result, error) {
 	var body backupBody
-	if err := readJSON(r.http, maxBackupBody, &body); err != nil {
+	if err := readJSON(r.http, h.cfg.MaxBody, &body); err != nil {
 		return result{}, err
 	}
 	if body.Value == nil {

@@ -43,6 +43,10 @@ type Config struct {
 	// PageSize is the number of items in a page when the client does not say,
 	// from 1 to 25, which is the default and Azure's limit.
 	PageSize int
+	// MaxBody is the largest request body, in bytes, that what stands before the
+	// plane lets through. A backup that could then not be restored is not made.
+	// Default, and at most: 48 MiB, which holds the largest possible backup.
+	MaxBody int64
 }
 
 // Handler serves all vaults. It finds the vault by the request's Host.
@@ -62,6 +66,9 @@ func New(cfg Config) (*Handler, error) {
 	}
 	if cfg.PageSize == 0 {
 		cfg.PageSize = maxPageSize
+	}
+	if cfg.MaxBody <= 0 || cfg.MaxBody > maxBackupBody {
+		cfg.MaxBody = maxBackupBody
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now

@@ -194,6 +194,20 @@ func TestBackupOfManyVersions(t *testing.T) {
 	w.do("officer", "one", "POST", "/secrets/t/backup"+v, "").want(t, 400)
 }
 
+// A backup that could not come back is not made.
+func TestBackupThatIsTooLarge(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *Config) { c.MaxBody = 4096 })
+	w.write(t, "one", "fits", 1, 1000)
+	a := w.do("officer", "one", "POST", "/secrets/fits/backup"+v, "").want(t, 200)
+	w.do("officer", "two", "POST", "/secrets/restore"+v, a.body).want(t, 200)
+	w.write(t, "one", "large", 3, 1000)
+	a = w.do("officer", "one", "POST", "/secrets/large/backup"+v, "").want(t, 400)
+	if !strings.Contains(a.body, "too large for a backup") {
+		t.Error(a.body)
+	}
+}
+
 // write makes a secret of many versions, quicker than by requests.
 func (w *world) write(t *testing.T, vault, name string, n, size int) {
 	t.Helper()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -250,4 +251,27 @@ func PurgeDueVaults(ctx context.Context, cfg Config) error {
 		}
 	}
 	return nil
+}
+
+// vaultPurgeInterval is how often RunVaultPurge looks for vaults that are due:
+// much less than the shortest retention, much more than looking costs.
+const vaultPurgeInterval = time.Minute
+
+// RunVaultPurge calls [PurgeDueVaults] once a minute until ctx ends.
+func RunVaultPurge(ctx context.Context, cfg Config) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	tick := time.NewTicker(vaultPurgeInterval)
+	defer tick.Stop()
+	for {
+		if err := PurgeDueVaults(ctx, cfg); err != nil && ctx.Err() == nil {
+			cfg.Logger.WarnContext(ctx, "purging deleted vaults failed; it is tried again", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }

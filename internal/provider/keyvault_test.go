@@ -190,6 +190,14 @@ func TestPurgeDueVaults(t *testing.T) {
 	w.get(deletedVaultURL("two", ""))
 }
 
+func TestRunVaultPurgeEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, false)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	RunVaultPurge(ctx, Config{Store: w.store})
+}
+
 // Azure sees public IPv4 addresses only; strict mode takes no others.
 func TestStrictIPRules(t *testing.T) {
 	t.Parallel()
