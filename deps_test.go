@@ -17,6 +17,7 @@ const module = "github.com/lanyard-id/lanyard"
 var order = []string{
 	"internal/azure",
 	"internal/imds",
+	"internal/actas",
 	"internal/audit",
 	"internal/store",
 	"internal/token",

@@ -22,6 +22,7 @@ import (
 	"github.com/lanyard-id/lanyard/internal/azure"
 	"github.com/lanyard-id/lanyard/internal/directory"
 	"github.com/lanyard-id/lanyard/internal/entra"
+	"github.com/lanyard-id/lanyard/internal/rbac"
 	"github.com/lanyard-id/lanyard/internal/store"
 	"github.com/lanyard-id/lanyard/internal/token"
 )
@@ -60,6 +61,7 @@ type cloud struct {
 	clock     *clock
 	store     *store.Store
 	directory *directory.Directory
+	guard     *rbac.Guard
 	keys      *token.Keys
 	handler   *entra.Handler
 	registry  *prometheus.Registry
@@ -136,6 +138,9 @@ func newEmptyCloud(t testing.TB, opts options) *cloud {
 	must(t, err)
 	t.Cleanup(func() { c.audit.Close() })
 
+	c.guard, err = rbac.NewGuard(t.Context(), rbac.Config{Store: c.store, Directory: c.directory, Audit: c.audit, Now: c.clock.Now, Logger: logger})
+	must(t, err)
+
 	issuers := token.IssuersConfig{CAs: c.issuer.roots, Now: c.clock.Now, Logger: logger}
 	if !opts.noIssuerAllow {
 		issuers.Allow = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
@@ -148,7 +153,7 @@ func newEmptyCloud(t testing.TB, opts options) *cloud {
 			}
 			return c.store.Fresh()
 		},
-		Cloud: c.names, DefaultTenant: opts.defaultTenant, Now: c.clock.Now,
+		Guard: c.guard, Cloud: c.names, DefaultTenant: opts.defaultTenant, Now: c.clock.Now,
 		Logger: logger, Strict: opts.strict, Registerer: c.registry,
 	})
 	must(t, err)

@@ -10,6 +10,7 @@ import (
 	"github.com/lanyard-id/lanyard/internal/audit"
 	"github.com/lanyard-id/lanyard/internal/azure"
 	"github.com/lanyard-id/lanyard/internal/directory"
+	"github.com/lanyard-id/lanyard/internal/rbac"
 	"github.com/lanyard-id/lanyard/internal/token"
 )
 
@@ -30,6 +31,9 @@ type Config struct {
 	// to be decided upon ((*store.Store).Fresh). While it gives an error, every
 	// token request is answered with 503.
 	Fresh func() error
+	// Guard decides who may act as an identity, in the token exchange. Nil, or
+	// Strict, leaves that grant out: it is not one of Entra's.
+	Guard *rbac.Guard
 	// Cloud gives the names of the token service and its issuers.
 	Cloud azure.Cloud
 	// DefaultTenant is the identifier of the tenant that the /adfs paths stand
@@ -71,6 +75,9 @@ type Handler struct {
 	// exchange verifies this cloud's own tokens where one is presented as a
 	// federated assertion.
 	exchange *token.Verifier
+	// guard decides on the token exchange; actors verifies the token of who asks.
+	guard  *rbac.Guard
+	actors *token.Verifier
 }
 
 // New gives the token service. It fails when a required field of cfg is
@@ -108,7 +115,9 @@ func New(cfg Config) (*Handler, error) {
 		tenantRoutes:  tenantRoutes(),
 		adfsRoutes:    adfsRoutes(),
 		commonRoutes:  commonRoutes(),
-		grants:        grants(),
+		grants:        grants(cfg.Guard != nil && !cfg.Strict),
+		guard:         cfg.Guard,
+		actors:        token.NewVerifier(cfg.Keys, cfg.Cloud, cfg.Cloud.Service(azure.ServiceResourceManager), cfg.Now),
 		exchange:      token.NewVerifier(cfg.Keys, cfg.Cloud, cfg.Cloud.Service(azure.ServiceTokenExchange), cfg.Now),
 	}, nil
 }

@@ -20,13 +20,12 @@ type grant struct {
 	run func(h *Handler, ctx context.Context, x *exchange) *azure.Error
 }
 
-// grants are the supported grants by name.
-func grants() map[string]*grant {
-	table := map[string]*grant{}
-	for _, g := range []*grant{
-		&clientCredentials,
-	} {
-		table[g.name] = g
+// grants are the supported grants by name: Entra's, and with extensions
+// Lanyard's own.
+func grants(extensions bool) map[string]*grant {
+	table := map[string]*grant{clientCredentials.name: &clientCredentials}
+	if extensions {
+		table[tokenExchange.name] = &tokenExchange
 	}
 	return table
 }
