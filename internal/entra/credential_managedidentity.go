@@ -34,9 +34,6 @@ func (h *Handler) checkManagedIdentity(x *exchange, a *token.Assertion, raw stri
 	if e != nil {
 		return e
 	}
-	if audience[0] != tokenExchangeAudience {
-		return errFederatedExchange.new()
-	}
 	x.proof.name = c.Name
 	caller, err := h.exchange.Verify(raw)
 	if err != nil {
@@ -44,6 +41,7 @@ func (h *Handler) checkManagedIdentity(x *exchange, a *token.Assertion, raw stri
 	}
 	subject, ok := h.directory.Principal(caller.TenantID, caller.ObjectID)
 	switch {
+	// What was matched was read by another parser than what was verified.
 	case caller.TenantID != x.tenant.ID || caller.ObjectID != c.Subject:
 		return errAssertionSignature.because(errors.New("the verified token is not the one that was matched"), "The signature is invalid.", a.KeyID)
 	case !ok || subject.Disabled:

@@ -99,9 +99,48 @@ func TestDeletedIdentityVouchesForNobody(t *testing.T) {
 		t.Errorf("a day later: AADSTS%d, want 700024", number)
 	}
 	c.clock.Advance(-25 * time.Hour)
+	c.update(func(tx *store.Tx) error { return c.directory.SetDisabled(tx, contoso, c.mi.ObjectID, true) })
+	if number := post(); number != 700226 {
+		t.Errorf("with the identity disabled: AADSTS%d, want 700226", number)
+	}
 	c.update(func(tx *store.Tx) error { return c.directory.DeletePrincipal(tx, contoso, c.mi.ObjectID) })
 	if number := post(); number != 700226 {
 		t.Errorf("after the identity's deletion: AADSTS%d, want 700226", number)
+	}
+}
+
+// TestIdentityVouchesByItsExchangeTokenAlone: a token for another resource is no
+// assertion, even where a credential names that resource as its audience.
+func TestIdentityVouchesByItsExchangeTokenAlone(t *testing.T) {
+	c := newCloud(t, options{})
+	trusting, _ := c.application(contoso, "trusts-for-orders")
+	c.credential(trusting.ObjectID, "for-orders", c.names.IssuerV2(contoso), c.mi.ObjectID, c.api.AppID)
+	_, raw := c.as(c.mi.AppID, url.Values{
+		"scope":                 {"api://orders/.default"},
+		"client_assertion":      {c.assertion(t, "valid")},
+		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
+	})
+	number, _ := c.as(trusting.AppID, url.Values{
+		"client_assertion":      {raw},
+		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
+	})
+	if number != 700214 {
+		t.Errorf("AADSTS%d, want 700214", number)
+	}
+}
+
+// TestOnlyManagedIdentitiesVouch: an application's token for the token exchange
+// is no assertion, even where a credential names the application.
+func TestOnlyManagedIdentitiesVouch(t *testing.T) {
+	c := newCloud(t, options{})
+	trusting, _ := c.application(contoso, "trusts-an-application")
+	c.credential(trusting.ObjectID, "application", c.names.IssuerV2(contoso), c.appPrincipal.ObjectID)
+	number, _ := c.as(trusting.AppID, url.Values{
+		"client_assertion":      {c.assertion(t, "application")},
+		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
+	})
+	if number != 700226 {
+		t.Errorf("AADSTS%d, want 700226", number)
 	}
 }
 
@@ -372,6 +411,9 @@ func TestIdentifiers(t *testing.T) {
 		}
 		if got := w.Header().Get("client-request-id") == id; got != (test.want && test.ask) {
 			t.Errorf("%s: in the header: %v", test.name, got)
+		}
+		if !test.want && (w.Header().Get("client-request-id") != "" || strings.Contains(w.Body.String(), "onload")) {
+			t.Errorf("%s: what is no GUID came back: %v %s", test.name, w.Header(), w.Body)
 		}
 		if trace := w.Header().Get("x-ms-request-id"); len(trace) != len(id) || !strings.Contains(w.Body.String(), trace) {
 			t.Errorf("%s: trace identifier %q", test.name, trace)
