@@ -27,12 +27,13 @@ func BenchmarkEcho(b *testing.B) {
 }
 
 func measure(b *testing.B, h http.Handler, token string) {
+	b.Helper()
 	server := httptest.NewServer(h)
 	defer server.Close()
 	client := server.Client()
 	defer client.CloseIdleConnections()
 	for b.Loop() {
-		r, err := http.NewRequestWithContext(b.Context(), "GET", server.URL+"/secrets/db"+v, nil)
+		r, err := http.NewRequestWithContext(b.Context(), http.MethodGet, server.URL+"/secrets/db"+v, nil)
 		must(b, err)
 		r.Host = host("one")
 		r.Header.Set("Authorization", "Bearer "+token)
@@ -41,7 +42,7 @@ func measure(b *testing.B, h http.Handler, token string) {
 		body, err := io.ReadAll(res.Body)
 		must(b, err)
 		res.Body.Close()
-		if res.StatusCode != 200 || len(body) == 0 {
+		if res.StatusCode != http.StatusOK || len(body) == 0 {
 			b.Fatal(res.Status, string(body))
 		}
 	}

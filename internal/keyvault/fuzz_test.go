@@ -52,7 +52,7 @@ func FuzzQuery(f *testing.F) {
 		if q.apiVersion == "" || q.pageSize < 1 || q.pageSize > maxPageSize || q.after != "" && !objectName.MatchString(q.after) {
 			t.Fatalf("%q gave %+v", raw, q)
 		}
-		r := &request{http: httptest.NewRequest("GET", "https://v/secrets", nil), base: "https://v", query: q}
+		r := &request{http: httptest.NewRequest(http.MethodGet, "https://v/secrets", nil), base: "https://v", query: q}
 		link := r.nextLink("db")
 		_, after, _ := strings.Cut(link, "?")
 		again, err := h.parseQuery(after)

@@ -108,25 +108,25 @@ var principals = map[string]string{
 	"viewer":  "33333333-0000-0000-0000-000000000008", // Key Vault Reader at the vault "one"
 }
 
-func newWorld(t testing.TB, change ...func(*Config)) *world {
-	t.Helper()
-	w := &world{t: t, clock: &clock{now: start}, vaults: &vaultMap{vaults: map[string]Vault{}}, logs: &bytes.Buffer{}}
+func newWorld(tb testing.TB, change ...func(*Config)) *world {
+	tb.Helper()
+	w := &world{t: tb, clock: &clock{now: start}, vaults: &vaultMap{vaults: map[string]Vault{}}, logs: &bytes.Buffer{}}
 	logger := slog.New(slog.NewTextHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	ring, err := store.NewKeyring(bytes.Repeat([]byte{7}, 32))
-	must(t, err)
-	w.store, err = store.Open(t.Context(), store.Config{Dir: t.TempDir(), Keyring: ring, Logger: logger})
-	must(t, err)
-	t.Cleanup(func() { must(t, w.store.Close()) })
-	w.dir, err = directory.Open(t.Context(), w.store, testCloud, w.clock.Now)
-	must(t, err)
-	w.auditLog = filepath.Join(t.TempDir(), "audit.log")
+	must(tb, err)
+	w.store, err = store.Open(tb.Context(), store.Config{Dir: tb.TempDir(), Keyring: ring, Logger: logger})
+	must(tb, err)
+	tb.Cleanup(func() { must(tb, w.store.Close()) })
+	w.dir, err = directory.Open(tb.Context(), w.store, testCloud, w.clock.Now)
+	must(tb, err)
+	w.auditLog = filepath.Join(tb.TempDir(), "audit.log")
 	w.audit, err = audit.Open(audit.Config{Path: w.auditLog})
-	must(t, err)
-	t.Cleanup(func() { must(t, w.audit.Close()) })
-	w.guard, err = rbac.NewGuard(t.Context(), rbac.Config{Store: w.store, Directory: w.dir, Audit: w.audit, Now: w.clock.Now})
-	must(t, err)
-	w.keys, err = token.OpenKeys(t.Context(), w.store, w.clock.Now, logger)
-	must(t, err)
+	must(tb, err)
+	tb.Cleanup(func() { must(tb, w.audit.Close()) })
+	w.guard, err = rbac.NewGuard(tb.Context(), rbac.Config{Store: w.store, Directory: w.dir, Audit: w.audit, Now: w.clock.Now})
+	must(tb, err)
+	w.keys, err = token.OpenKeys(tb.Context(), w.store, w.clock.Now, logger)
+	must(tb, err)
 
 	w.seed()
 	cfg := Config{
@@ -138,14 +138,14 @@ func newWorld(t testing.TB, change ...func(*Config)) *world {
 		f(&cfg)
 	}
 	w.handler, err = New(cfg)
-	must(t, err)
+	must(tb, err)
 	return w
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
+func must(tb testing.TB, err error) {
+	tb.Helper()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
@@ -286,20 +286,20 @@ func (w *world) send(r *http.Request) answer {
 }
 
 // want fails unless the answer has the status.
-func (a answer) want(t testing.TB, status int) answer {
-	t.Helper()
+func (a answer) want(tb testing.TB, status int) answer {
+	tb.Helper()
 	if a.status != status {
-		t.Fatalf("got %d, want %d: %s", a.status, status, a.body)
+		tb.Fatalf("got %d, want %d: %s", a.status, status, a.body)
 	}
 	return a
 }
 
 // parse decodes the answer's body.
-func parse[T any](t testing.TB, a answer) T {
-	t.Helper()
+func parse[T any](tb testing.TB, a answer) T {
+	tb.Helper()
 	var v T
 	if err := json.Unmarshal([]byte(a.body), &v); err != nil {
-		t.Fatalf("%v in %s", err, a.body)
+		tb.Fatalf("%v in %s", err, a.body)
 	}
 	return v
 }
