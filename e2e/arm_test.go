@@ -181,6 +181,11 @@ func TestVaultLifecycle(t *testing.T) {
 	if _, err := poller.PollUntilDone(ctx, nil); err != nil {
 		t.Fatal(err)
 	}
+	// Deleting took the vault's role assignments along, as on Azure: recovery
+	// brings back the contents alone.
+	_, err = secretsClient(vault, operator(t)).GetSecret(ctx, "kept", "", nil)
+	wantAzureError(t, err, http.StatusForbidden, "Forbidden")
+	assign(t, *vault.ID, roleSecretsOfficer, world.env.Bootstrap.ObjectID)
 	if got, err := secretsClient(vault, operator(t)).GetSecret(ctx, "kept", "", nil); err != nil || *got.Value != "value" {
 		t.Fatalf("after recovery: %v", err)
 	}

@@ -103,13 +103,9 @@ func runWorld(m *testing.M) (code int, err error) {
 // adopt sets the variables of "lanyard env" in this process. It must run before
 // the first request: Go reads the proxy and the roots once.
 func adopt(lanyard, envFile string) error {
-	out, err := exec.Command(lanyard, "env", "--env-file", envFile, "--format", "json").Output()
+	vars, err := variables(lanyard, envFile)
 	if err != nil {
-		return fmt.Errorf("lanyard env: %w", err)
-	}
-	var vars map[string]string
-	if err := json.Unmarshal(out, &vars); err != nil {
-		return fmt.Errorf("lanyard env: %w", err)
+		return err
 	}
 	for name, value := range vars {
 		if err := os.Setenv(name, value); err != nil {
@@ -117,6 +113,19 @@ func adopt(lanyard, envFile string) error {
 		}
 	}
 	return nil
+}
+
+// variables are what "lanyard env" says.
+func variables(lanyard, envFile string) (map[string]string, error) {
+	out, err := exec.Command(lanyard, "env", "--env-file", envFile, "--format", "json").Output()
+	if err != nil {
+		return nil, fmt.Errorf("lanyard env: %w", err)
+	}
+	var vars map[string]string
+	if err := json.Unmarshal(out, &vars); err != nil {
+		return nil, fmt.Errorf("lanyard env: %w", err)
+	}
+	return vars, nil
 }
 
 func build(dir, bin string, packages ...string) error {
