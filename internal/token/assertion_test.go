@@ -104,6 +104,7 @@ func TestParseAssertionRefusals(t *testing.T) {
 		"alg a number":      of(`{"alg":1}`, "{}"),
 		"alg null":          of(`{"alg":null}`, "{}"),
 		"kid a number":      of(`{"alg":"RS256","kid":1}`, "{}"),
+		"kid null":          of(`{"alg":"RS256","kid":null}`, "{}"),
 		"kid too long":      of(`{"alg":"RS256","kid":"`+strings.Repeat("k", 257)+`"}`, "{}"),
 		"typ a list":        of(`{"alg":"RS256","typ":[]}`, "{}"),
 		"crit":              of(`{"alg":"RS256","crit":["b64"],"b64":false}`, "{}"),

@@ -79,7 +79,7 @@ func decodeSegment(s string, padding bool) ([]byte, error) {
 
 func parseHeader(text []byte) (header, error) {
 	h := header{}
-	if json.Unmarshal(text, &h.names) != nil || h.names == nil {
+	if json.Unmarshal(text, &h.names) != nil {
 		return h, errors.New("the header is not a JSON object")
 	}
 	for _, p := range []struct {

@@ -15,7 +15,6 @@ import (
 func guardedDialer(allow []netip.Prefix) *net.Dialer {
 	allow = slices.Clone(allow)
 	return &net.Dialer{
-		Timeout: fetchTimeout,
 		Control: func(network, address string, _ syscall.RawConn) error {
 			if network != "tcp4" && network != "tcp6" {
 				return fmt.Errorf("connections over %s are refused", network)

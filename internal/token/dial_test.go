@@ -45,10 +45,10 @@ func TestCheckAddress(t *testing.T) {
 func TestAllowedAddresses(t *testing.T) {
 	t.Parallel()
 	allow := []netip.Prefix{
-		netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("fd00:1::/32"),
+		netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("fd00:1::/32"), netip.MustParsePrefix("fe80::/64"),
 	}
 	for text, allowed := range map[string]bool{
-		"127.0.0.1": true, "::ffff:127.0.0.1": true, "64:ff9b::10.1.2.3": true, "10.1.255.1": true, "fd00:1::1": true,
+		"127.0.0.1": true, "::ffff:127.0.0.1": true, "64:ff9b::10.1.2.3": true, "10.1.255.1": true, "fd00:1::1": true, "fe80::1%eth0": true,
 		"10.2.0.1": false, "::1": false, "169.254.169.254": false, "fd00:2::1": false, "2002:7f00:1::": false,
 	} {
 		if err := checkAddress(netip.MustParseAddr(text), allow); (err == nil) != allowed {

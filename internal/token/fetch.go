@@ -36,7 +36,6 @@ func newClient(allow []netip.Prefix, cas *x509.CertPool) *http.Client {
 			Proxy:                  nil,
 			DialContext:            guardedDialer(allow).DialContext,
 			TLSClientConfig:        &tls.Config{RootCAs: cas, MinVersion: tls.VersionTLS12},
-			TLSHandshakeTimeout:    fetchTimeout,
 			MaxResponseHeaderBytes: maxHeaderBytes,
 			MaxIdleConns:           16,
 		},

@@ -146,20 +146,23 @@ func redirect(s *issuerServer, to func(n int) string) {
 
 func TestThreeRedirectsAreFollowed(t *testing.T) {
 	t.Parallel()
-	s := newIssuer(t, jwk(0, "a"))
-	s.change(func() {
-		n := 0
-		s.handler = func(w http.ResponseWriter, r *http.Request) bool {
-			if n++; n > maxRedirects {
-				return false
+	for redirects, followed := range map[int]bool{3: true, 4: false} {
+		s := newIssuer(t, jwk(0, "a"))
+		s.change(func() {
+			n := 0
+			s.handler = func(w http.ResponseWriter, r *http.Request) bool {
+				if n++; n > redirects {
+					return false
+				}
+				http.Redirect(w, r, s.URL+"/.well-known/openid-configuration", http.StatusFound)
+				return true
 			}
-			http.Redirect(w, r, s.URL+"/.well-known/openid-configuration", http.StatusFound)
-			return true
+		})
+		cfg := s.config(newClock())
+		_, _, err := fetchKeys(t.Context(), newClient(cfg.Allow, cfg.CAs), s.URL)
+		if (err == nil) != followed {
+			t.Errorf("%d redirects: %v, want followed %t", redirects, err, followed)
 		}
-	})
-	cfg := s.config(newClock())
-	if _, _, err := fetchKeys(t.Context(), newClient(cfg.Allow, cfg.CAs), s.URL); err != nil {
-		t.Error(err)
 	}
 }
 

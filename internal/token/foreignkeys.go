@@ -14,9 +14,9 @@ const (
 	// maxForeignKeys is Entra's: of an issuer's keys only the first 100 count.
 	maxForeignKeys = 100
 	minForeignBits = 2048
-	// maxForeignBits bounds what one verification may cost; it is what Go's TLS
-	// accepts.
-	maxForeignBits = 8192
+	// maxForeignBits bounds what one verification may cost. go-jose reads no
+	// longer keys either, unless told to.
+	maxForeignBits = 4096
 )
 
 // foreignKey is a public key that a foreign issuer signs with.

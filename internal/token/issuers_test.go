@@ -7,8 +7,10 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -217,6 +219,20 @@ func TestIssuersUnusableKeys(t *testing.T) {
 	}
 }
 
+// A key whose verification would cost too much does not count.
+func TestParseForeignKeysSize(t *testing.T) {
+	t.Parallel()
+	for bits, usable := range map[int]bool{2047: false, 2048: true, 4096: true, 4097: false, 65536: false} {
+		modulus := make([]byte, (bits+7)/8)
+		modulus[0], modulus[len(modulus)-1] = 1<<((bits-1)%8), 1
+		_, err := parseForeignKeys(fmt.Appendf(nil, `{"keys":[{"kty":"RSA","kid":"a","e":"AQAB","n":%q}]}`,
+			base64.RawURLEncoding.EncodeToString(modulus)))
+		if (err == nil) != usable {
+			t.Errorf("%d bits: %v, want usable %t", bits, err, usable)
+		}
+	}
+}
+
 // Of an issuer's keys only the first hundred count.
 func TestIssuersFirstHundredKeys(t *testing.T) {
 	t.Parallel()
@@ -375,15 +391,17 @@ func TestIssuersShareOneFetch(t *testing.T) {
 		}
 	})
 	i, a := NewIssuers(s.config(c)), s.assertion(t, rsaKey(0), "a")
+	// The one who begins the fetch gives up: that ends its waiting alone.
+	leader, leave := context.WithCancel(t.Context())
+	left := make(chan error)
+	go func() { left <- i.Verify(leader, a) }()
+	<-entered
 	var group errgroup.Group
 	for range 20 {
 		group.Go(func() error { return i.Verify(t.Context(), a) })
 	}
-	<-entered
-	// One who gives up does not wait for the fetch, and does not end it.
-	gone, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := wantError[*UnreachableError](t, i.Verify(gone, a)); !errors.Is(err, context.Canceled) {
+	leave()
+	if err := wantError[*UnreachableError](t, <-left); !errors.Is(err, context.Canceled) {
 		t.Errorf("the error is %v", err)
 	}
 	close(release)

@@ -219,9 +219,8 @@ func newKeySet(keys []*signingKey) *keySet {
 	slices.SortFunc(keys, func(a, b *signingKey) int {
 		return cmp.Or(
 			b.SignsFrom.Compare(a.SignsFrom),
-			b.Published.Compare(a.Published),
-			// Of keys made at one reading of the clock the newest is the one
-			// that has no successor.
+			// Of keys that sign from one moment the newest is the one that has
+			// no successor.
 			compareEnd(b.RetiresAt, a.RetiresAt),
 			cmp.Compare(a.ID, b.ID),
 		)

@@ -81,8 +81,8 @@ func (r *record) put(tx *store.Tx) error {
 	return tx.PutSealed(keyPrefix+r.key().ID, plain)
 }
 
-// readRecord unseals and decodes a record, and checks that it lies under its
-// own name.
+// readRecord unseals and decodes a record. The seal holds the record to the name
+// under which it was written.
 func readRecord(st *store.Store, e store.Entry) (*record, error) {
 	plain, err := st.Unseal(e)
 	if err != nil {
@@ -92,9 +92,6 @@ func readRecord(st *store.Store, e store.Entry) (*record, error) {
 	if json.Unmarshal(plain, r) != nil {
 		// The decoder's error may quote what it read, which is a private key.
 		return nil, errors.New("the record is not the JSON of a signing key")
-	}
-	if e.Key != keyPrefix+r.key().ID {
-		return nil, errors.New("the record is of another key")
 	}
 	return r, nil
 }

@@ -68,7 +68,10 @@ func TestRotation(t *testing.T) {
 	if _, err := v.Verify(raw); err != nil {
 		t.Errorf("the last token of the old key, before it ends: %v", err)
 	}
-	c.advance(ClockSkew + 2*time.Second)
+	// A replica whose clock lags may have signed later.
+	c.advance(ClockSkew + time.Second)
+	step("just before the old key's end", second.ID, second.ID, first)
+	c.advance(time.Second)
 	step("after the last token's end", second.ID, second.ID)
 	if key := k.List(); len(key) != 1 || key[0].ID != second.ID {
 		t.Errorf("keys: %v", key)
@@ -94,6 +97,31 @@ func TestRetiredKeyIsRefused(t *testing.T) {
 	}
 	c.advance(MaxLifetime + ClockSkew)
 	wantReason(t, v, raw, BadSignature)
+}
+
+// When the store lost the signing key, the one that it replaced signs again, but
+// no token that would be refused.
+func TestSuccessorLost(t *testing.T) {
+	t.Parallel()
+	k, c := newKeys(t)
+	first := k.List()[0].ID
+	second, err := k.Rotate(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := k.st.Update(t.Context(), func(tx *store.Tx) error {
+		tx.Delete(keyPrefix + second.ID)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if got := signerOf(t, k, c); got != first {
+		t.Errorf("%s signs, want %s", got, first)
+	}
+	c.advance(MaxLifetime + ClockSkew)
+	if _, err := k.Mint(appClaims(c)); !errors.Is(err, ErrNoKey) {
+		t.Errorf("minting: %v, want ErrNoKey", err)
+	}
 }
 
 func TestRotateRefusals(t *testing.T) {

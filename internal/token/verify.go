@@ -126,9 +126,6 @@ func (v *Verifier) verify(raw string, set *keySet, now time.Time) (string, *Clai
 	refuse := func(reason Reason, format string, args ...any) (string, *Claims, error) {
 		return "", nil, &VerifyError{Reason: reason, Detail: fmt.Sprintf(format, args...), Claims: claims}
 	}
-	if t.algorithm != string(jose.RS256) {
-		return refuse(BadAlgorithm, "it is not signed with RS256")
-	}
 	for name := range t.names {
 		switch name {
 		case "alg", "kid", "typ", "x5t":
@@ -140,6 +137,9 @@ func (v *Verifier) verify(raw string, set *keySet, now time.Time) (string, *Clai
 	}
 	if t.kind != "JWT" {
 		return refuse(Malformed, "its typ is not JWT")
+	}
+	if t.algorithm != string(jose.RS256) {
+		return refuse(BadAlgorithm, "it is not signed with RS256")
 	}
 	key := set.verifier(t.keyID, now)
 	if key == nil {
