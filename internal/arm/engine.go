@@ -45,6 +45,7 @@ type Engine struct {
 	log      *slog.Logger
 	router   *router
 	throttle *throttle
+	lease    time.Duration // of the worker
 }
 
 // New checks the table of types (each name once, with well-formed versions) and
@@ -66,7 +67,7 @@ func New(cfg Config) (*Engine, error) {
 	if cfg.PageSize <= 0 {
 		cfg.PageSize = 1000
 	}
-	return &Engine{cfg: cfg, log: cfg.Logger, router: router, throttle: newThrottle(cfg.Now)}, nil
+	return &Engine{cfg: cfg, log: cfg.Logger, router: router, throttle: newThrottle(cfg.Now), lease: workerLease}, nil
 }
 
 // ServeHTTP answers one request of the Resource Manager. It takes the request's

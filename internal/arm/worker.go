@@ -44,10 +44,10 @@ func (e *Engine) Run(ctx context.Context) error {
 		return fmt.Errorf("following operations: %w", err)
 	}
 	for ctx.Err() == nil {
-		lock, err := e.cfg.Store.TryLock(ctx, workerLock, workerLease)
+		lock, err := e.cfg.Store.TryLock(ctx, workerLock, e.lease)
 		if err == nil {
 			err = e.lead(ctx, lock, wake)
-			unlock, cancel := context.WithTimeout(context.WithoutCancel(ctx), workerLease)
+			unlock, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.lease)
 			if err := lock.Unlock(unlock); err != nil {
 				e.log.WarnContext(ctx, "giving back the lease on operations", "error", err)
 			}
@@ -56,7 +56,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		if err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrLocked) {
 			e.log.ErrorContext(ctx, "carrying on operations", "error", err)
 		}
-		pause(ctx, workerLease/3)
+		pause(ctx, e.lease/3)
 	}
 	return nil
 }
