@@ -27,37 +27,37 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // open opens a log at path; the test closes it, or doesn't care.
-func open(t testing.TB, path string, change ...func(*Config)) *Log {
-	t.Helper()
+func open(tb testing.TB, path string, change ...func(*Config)) *Log {
+	tb.Helper()
 	cfg := Config{Path: path, Now: func() time.Time { return noon }}
 	for _, c := range change {
 		c(&cfg)
 	}
 	l, err := Open(cfg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
+	tb.Cleanup(func() { l.Close() })
 	return l
 }
 
-func read(t testing.TB, path string) []Record {
-	t.Helper()
+func read(tb testing.TB, path string) []Record {
+	tb.Helper()
 	f, err := os.Open(path)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer f.Close()
-	return decode(t, f)
+	return decode(tb, f)
 }
 
-func decode(t testing.TB, r io.Reader) []Record {
-	t.Helper()
+func decode(tb testing.TB, r io.Reader) []Record {
+	tb.Helper()
 	var out []Record
 	for lines := bufio.NewScanner(r); lines.Scan(); {
 		var rec Record
 		if err := json.Unmarshal(lines.Bytes(), &rec); err != nil {
-			t.Fatalf("line %q: %v", lines.Text(), err)
+			tb.Fatalf("line %q: %v", lines.Text(), err)
 		}
 		out = append(out, rec)
 	}
@@ -65,11 +65,11 @@ func decode(t testing.TB, r io.Reader) []Record {
 }
 
 // value gives a counter's or gauge's value.
-func value(t testing.TB, m prometheus.Metric) float64 {
-	t.Helper()
+func value(tb testing.TB, m prometheus.Metric) float64 {
+	tb.Helper()
 	var out dto.Metric
 	if err := m.Write(&out); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return out.GetCounter().GetValue() + out.GetGauge().GetValue()
 }
@@ -183,24 +183,24 @@ func TestWritesInTheBackground(t *testing.T) {
 }
 
 // full gives the path of a log on a full disk, and a function that makes room.
-func full(t *testing.T) (path, real string, makeRoom func()) {
+func full(t *testing.T) (path, target string, makeRoom func()) {
 	t.Helper()
 	if _, err := os.Stat("/dev/full"); err != nil {
 		t.Skip("this system has no /dev/full")
 	}
-	path, real = filepath.Join(t.TempDir(), "link"), filepath.Join(t.TempDir(), "audit.log")
+	path, target = filepath.Join(t.TempDir(), "link"), filepath.Join(t.TempDir(), "audit.log")
 	if err := os.Symlink("/dev/full", path); err != nil {
 		t.Fatal(err)
 	}
-	return path, real, func() {
-		if err := errors.Join(os.Remove(path), os.Symlink(real, path)); err != nil {
+	return path, target, func() {
+		if err := errors.Join(os.Remove(path), os.Symlink(target, path)); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
 func TestFullDiskRefuses(t *testing.T) {
-	path, real, makeRoom := full(t)
+	path, target, makeRoom := full(t)
 	l := open(t, path)
 	if err := l.Write(t.Context(), Record{Kind: KindToken, Reason: "kept"}); err != nil {
 		t.Fatal(err)
@@ -226,7 +226,7 @@ func TestFullDiskRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	var reasons []string
-	for _, r := range read(t, real) {
+	for _, r := range read(t, target) {
 		reasons = append(reasons, r.Reason)
 	}
 	if diff := cmp.Diff([]string{"kept", "later"}, reasons); diff != "" {
@@ -238,7 +238,7 @@ func TestFullDiskRefuses(t *testing.T) {
 }
 
 func TestFullDiskContinues(t *testing.T) {
-	path, real, makeRoom := full(t)
+	path, target, makeRoom := full(t)
 	l := open(t, path, func(c *Config) { c.OnFull, c.BufferSize = OnFullContinue, 1000 })
 	write := func() {
 		t.Helper()
@@ -265,7 +265,7 @@ func TestFullDiskContinues(t *testing.T) {
 	if err := errors.Join(l.Reopen(), l.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(read(t, real)); n != more+1-int(lost) {
+	if n := len(read(t, target)); n != more+1-int(lost) {
 		t.Errorf("%d records kept, %v lost of %d", n, lost, more+1)
 	}
 }

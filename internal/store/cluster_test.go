@@ -37,11 +37,11 @@ type server struct {
 	etcd *embed.Etcd
 }
 
-func startServer(t testing.TB, change ...func(*embed.Config)) *server {
-	t.Helper()
-	srv := &server{t: t, dir: t.TempDir(), addr: "127.0.0.1:0"}
+func startServer(tb testing.TB, change ...func(*embed.Config)) *server {
+	tb.Helper()
+	srv := &server{t: tb, dir: tb.TempDir(), addr: "127.0.0.1:0"}
 	srv.start(change...)
-	t.Cleanup(srv.stop)
+	tb.Cleanup(srv.stop)
 	return srv
 }
 
@@ -186,7 +186,7 @@ func TestPrefixes(t *testing.T) {
 // without a hang; when it is back, all goes on, with nothing missed.
 func TestClusterAway(t *testing.T) {
 	srv := startServer(t)
-	s := open(t, srv.at, func(c *Config) { c.StaleAfter = 300 * time.Millisecond })
+	s := open(t, srv.at, func(c *Config) { c.StaleAfter = time.Second })
 	view := follow(t, s, "")
 	put(t, s, "a", "1")
 	srv.stop()
@@ -208,7 +208,7 @@ func TestClusterAway(t *testing.T) {
 // told that state anew.
 func TestClusterRestored(t *testing.T) {
 	srv := startServer(t)
-	s := open(t, srv.at, func(c *Config) { c.StaleAfter = time.Second })
+	s := open(t, srv.at, func(c *Config) { c.StaleAfter = 2 * time.Second })
 	view := follow(t, s, "k/")
 	for i := range 20 {
 		put(t, s, fmt.Sprint("k/", i), "1")

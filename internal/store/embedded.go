@@ -102,7 +102,7 @@ func lockDir(dir string) (*fileutil.LockedFile, error) {
 	if info, err := os.Stat(dir); err == nil && info.Mode()&os.ModeSticky != 0 {
 		return nil, fmt.Errorf("the data directory %s is shared by many users; give the store a directory of its own", dir)
 	}
-	if err := os.Chmod(dir, 0o700); err != nil {
+	if err := os.Chmod(dir, 0o700); err != nil { //nolint:gosec // a directory is entered
 		return nil, fmt.Errorf("making the data directory private: %w", err)
 	}
 	path := filepath.Join(dir, "lock")

@@ -43,7 +43,10 @@ func (v *views) heartbeat(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		err := v.prove(ctx)
+		// A proof that takes longer would not make the views fresh.
+		limited, cancel := context.WithTimeout(ctx, v.s.cfg.StaleAfter)
+		err := v.prove(limited)
+		cancel()
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -58,8 +61,6 @@ func (v *views) heartbeat(ctx context.Context) {
 
 // prove reads the cluster's revision and waits for the views to have it.
 func (v *views) prove(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, v.s.cfg.StaleAfter)
-	defer cancel()
 	began := v.s.cfg.Now().Sub(v.opened)
 	before := v.revision()
 	cluster, rev, err := v.s.revision(ctx)

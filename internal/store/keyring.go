@@ -90,6 +90,7 @@ func (k *Keyring) Seal(storageKey string, plaintext []byte) ([]byte, error) {
 	out := make([]byte, 0, headBytes+key.aead.Overhead()+len(plaintext))
 	out = append(out, sealedMagic...)
 	out = append(out, key.id...)
+	//nolint:gosec // the AEAD makes the nonce itself, at random
 	return key.aead.Seal(out, nil, plaintext, associated(out, storageKey)), nil
 }
 

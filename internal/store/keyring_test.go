@@ -140,7 +140,8 @@ func FuzzOpen(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if got, err := k.Open("k", b); err == nil && !bytes.Equal(b, sealed) {
+		// Other processes of one fuzzing run have sealed with other nonces.
+		if got, err := k.Open("k", b); err == nil && string(got) != "secret" {
 			t.Errorf("%x opens to %q", b, got)
 		}
 	})

@@ -47,39 +47,39 @@ func child(t *testing.T, name, dir string) *exec.Cmd {
 	return cmd
 }
 
-func testKeyring(t testing.TB) *Keyring {
-	t.Helper()
+func testKeyring(tb testing.TB) *Keyring {
+	tb.Helper()
 	k, err := NewKeyring(bytes.Repeat([]byte{7}, 32))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return k
 }
 
 // open opens a store, by default in a directory of its own, and closes it at
 // the test's end.
-func open(t testing.TB, change ...func(*Config)) *Store {
-	t.Helper()
-	s, err := tryOpen(t, change...)
+func open(tb testing.TB, change ...func(*Config)) *Store {
+	tb.Helper()
+	s, err := tryOpen(tb, change...)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }
 
-func tryOpen(t testing.TB, change ...func(*Config)) (*Store, error) {
-	t.Helper()
-	cfg := Config{Dir: t.TempDir(), Keyring: testKeyring(t), Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
+func tryOpen(tb testing.TB, change ...func(*Config)) (*Store, error) {
+	tb.Helper()
+	cfg := Config{Dir: tb.TempDir(), Keyring: testKeyring(tb), Logger: slog.New(slog.NewTextHandler(tb.Output(), nil))}
 	for _, c := range change {
 		c(&cfg)
 	}
-	s, err := Open(t.Context(), cfg)
+	s, err := Open(tb.Context(), cfg)
 	if err != nil {
 		return nil, err
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := s.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return s, nil
@@ -88,37 +88,37 @@ func tryOpen(t testing.TB, change ...func(*Config)) (*Store, error) {
 func inDir(dir string) func(*Config) { return func(c *Config) { c.Dir = dir } }
 
 // put writes pairs of keys and values in one transaction.
-func put(t testing.TB, s *Store, pairs ...string) int64 {
-	t.Helper()
-	rev, err := s.Update(t.Context(), func(tx *Tx) error {
+func put(tb testing.TB, s *Store, pairs ...string) int64 {
+	tb.Helper()
+	rev, err := s.Update(tb.Context(), func(tx *Tx) error {
 		for i := 0; i < len(pairs); i += 2 {
 			tx.Put(pairs[i], []byte(pairs[i+1]))
 		}
 		return nil
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return rev
 }
 
-func del(t testing.TB, s *Store, keys ...string) int64 {
-	t.Helper()
-	rev, err := s.Update(t.Context(), func(tx *Tx) error {
+func del(tb testing.TB, s *Store, keys ...string) int64 {
+	tb.Helper()
+	rev, err := s.Update(tb.Context(), func(tx *Tx) error {
 		for _, key := range keys {
 			tx.Delete(key)
 		}
 		return nil
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return rev
 }
 
 // eventually waits for a condition that some other goroutine brings about.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
+func eventually(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
 	deadline := time.After(30 * time.Second)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
@@ -126,7 +126,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("waited in vain for: %s", what)
+			tb.Fatalf("waited in vain for: %s", what)
 		}
 	}
 }

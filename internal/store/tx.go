@@ -50,11 +50,16 @@ func newTx(ctx context.Context, s *Store, pins map[string]int64) *Tx {
 	return &Tx{s: s, ctx: ctx, reads: map[string]Entry{}, writes: map[string]write{}, pins: pins}
 }
 
-// fail keeps the first error for Update.
-func (tx *Tx) fail(err error) error {
+// note keeps the first error for Update.
+func (tx *Tx) note(err error) {
 	if tx.err == nil {
 		tx.err = err
 	}
+}
+
+// fail is note for methods that return the error too.
+func (tx *Tx) fail(err error) error {
+	tx.note(err)
 	return err
 }
 
@@ -130,11 +135,11 @@ func (tx *Tx) overlay(prefix string, entries []Entry) []Entry {
 // more than MaxBytes, makes Update fail.
 func (tx *Tx) Put(key string, value []byte) {
 	if key == "" {
-		tx.fail(errEmptyKey)
+		tx.note(errEmptyKey)
 		return
 	}
 	if len(value) > MaxBytes {
-		tx.fail(fmt.Errorf("%w: the value of %s has %d bytes, at most %d are possible", ErrTooLarge, key, len(value), MaxBytes))
+		tx.note(fmt.Errorf("%w: the value of %s has %d bytes, at most %d are possible", ErrTooLarge, key, len(value), MaxBytes))
 		return
 	}
 	if value == nil {
@@ -163,7 +168,7 @@ func (tx *Tx) Create(key string, value []byte, exists error) error {
 // Delete removes a key, absent or not.
 func (tx *Tx) Delete(key string) {
 	if key == "" {
-		tx.fail(errEmptyKey)
+		tx.note(errEmptyKey)
 		return
 	}
 	tx.writes[key] = write{delete: true}

@@ -95,7 +95,7 @@ func TestFailedTransactionWritesNothing(t *testing.T) {
 		tx.Put("a", nil)
 		return mine
 	})
-	if err != mine {
+	if !errors.Is(err, mine) {
 		t.Error(err)
 	}
 	if _, err := s.Get(t.Context(), "a"); !errors.Is(err, ErrNotFound) {

@@ -79,7 +79,7 @@ func (s *Store) Update(ctx context.Context, f func(tx *Tx) error) (_ int64, err 
 // pause waits a random time that grows with the attempts.
 func pause(ctx context.Context, attempt int) error {
 	limit := min(time.Millisecond<<min(attempt, 10), maxBackoff)
-	t := time.NewTimer(rand.N(limit))
+	t := time.NewTimer(rand.N(limit)) //nolint:gosec // nobody gains by guessing it
 	defer t.Stop()
 	select {
 	case <-t.C:

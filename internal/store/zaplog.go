@@ -25,12 +25,15 @@ func zapTo(l *slog.Logger) *zap.Logger {
 // slogCore is a zapcore.Core over slog.
 type slogCore struct{ log *slog.Logger }
 
+// Enabled implements zapcore.Core.
 func (c slogCore) Enabled(level zapcore.Level) bool { return level >= zapcore.WarnLevel }
 
+// With implements zapcore.Core.
 func (c slogCore) With(fields []zapcore.Field) zapcore.Core {
 	return slogCore{slog.New(c.log.Handler().WithAttrs(attrs(fields)))}
 }
 
+// Check implements zapcore.Core.
 func (c slogCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
 	if c.Enabled(e.Level) {
 		return ce.AddCore(e, c)
@@ -38,6 +41,7 @@ func (c slogCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.Chec
 	return ce
 }
 
+// Write implements zapcore.Core.
 func (c slogCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	level := slog.LevelWarn
 	if e.Level >= zapcore.ErrorLevel {
@@ -46,10 +50,11 @@ func (c slogCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	if isExpected(e.Message) {
 		level = slog.LevelDebug
 	}
-	c.log.LogAttrs(context.Background(), level, e.Message, attrs(fields)...)
+	c.log.LogAttrs(context.Background(), level, e.Message, attrs(fields)...) //nolint:sloglint // the message is etcd's
 	return nil
 }
 
+// Sync implements zapcore.Core.
 func (c slogCore) Sync() error { return nil }
 
 // expected are etcd's complaints about what this package does on purpose: no
