@@ -168,7 +168,7 @@ func (v *Verifier) verify(raw string, set *keySet, now time.Time) (string, *Clai
 		return refuse(WrongIssuer, "%s", why)
 	}
 	if claims.Audience == "" || !v.audience(claims.Audience) {
-		return refuse(WrongAudience, "it is for %q", claims.Audience)
+		return refuse(WrongAudience, "it is for %.200q", claims.Audience)
 	}
 	if refusal := inTime(claims, now); refusal != nil {
 		return "", nil, refusal
@@ -189,9 +189,9 @@ func (v *Verifier) wrongIssuer(c *Claims) string {
 	}
 	switch {
 	case c.TenantID == "" || c.Issuer != want:
-		return fmt.Sprintf("its issuer is %q", c.Issuer)
+		return fmt.Sprintf("its issuer is %.200q", c.Issuer)
 	case v.tenantID != "" && c.TenantID != v.tenantID:
-		return fmt.Sprintf("it is of tenant %q", c.TenantID)
+		return fmt.Sprintf("it is of tenant %.64q", c.TenantID)
 	}
 	return ""
 }
