@@ -9,8 +9,8 @@ import (
 
 // assertion makes the assertion that golden files and tests call by name. All
 // but "valid" and "identity" are attacks or mistakes.
-func (c *cloud) assertion(t testing.TB, name string) string {
-	t.Helper()
+func (c *cloud) assertion(tb testing.TB, name string) string {
+	tb.Helper()
 	i, now := c.issuer, c.clock.Now()
 	with := func(changes map[string]any) string { return i.token(now, changes) }
 	header := func(changes map[string]any) map[string]any {
@@ -77,20 +77,20 @@ func (c *cloud) assertion(t testing.TB, name string) string {
 	case "identity-altered":
 		raw := c.exchangeToken(c.mi.AppID)
 		parts := strings.Split(raw, ".")
-		claims := claimsOf(t, raw)
+		claims := claimsOf(tb, raw)
 		claims["exp"] = now.Add(48 * time.Hour).Unix()
 		return parts[0] + "." + encodeJSON(claims) + "." + parts[2]
 	case "identity-wrong-audience":
 		number, raw := c.federated(with(nil))
 		if number != 0 {
-			t.Fatalf("no token for the identity: AADSTS%d", number)
+			tb.Fatalf("no token for the identity: AADSTS%d", number)
 		}
 		return raw
 	case "application":
 		_, raw := c.as(c.app.AppID, url.Values{"client_secret": {c.appSecret}, "scope": {exchangeAudience + "/.default"}})
 		return raw
 	}
-	t.Fatalf("no assertion is called %q", name)
+	tb.Fatalf("no assertion is called %q", name)
 	return ""
 }
 

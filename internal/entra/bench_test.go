@@ -72,7 +72,10 @@ type post struct {
 	body string
 }
 
-func newPost(b *testing.B, form url.Values) post { return post{b, form.Encode()} }
+func newPost(b *testing.B, form url.Values) post {
+	b.Helper()
+	return post{b, form.Encode()}
+}
 
 func (p post) serve(handler http.Handler) *httptest.ResponseRecorder {
 	r := httptest.NewRequestWithContext(p.b.Context(), http.MethodPost, "https://login.lanyard.test:8443/"+contoso+"/oauth2/v2.0/token", strings.NewReader(p.body))
@@ -83,6 +86,7 @@ func (p post) serve(handler http.Handler) *httptest.ResponseRecorder {
 }
 
 func benchmarkPost(b *testing.B, handler http.Handler, form url.Values) {
+	b.Helper()
 	p := newPost(b, form)
 	b.ReportAllocs()
 	for b.Loop() {

@@ -99,24 +99,24 @@ type options struct {
 }
 
 // newCloud makes a cloud with two tenants and those who are in them.
-func newCloud(t testing.TB, opts options) *cloud {
-	t.Helper()
-	c := newEmptyCloud(t, opts)
+func newCloud(tb testing.TB, opts options) *cloud {
+	tb.Helper()
+	c := newEmptyCloud(tb, opts)
 	c.populate()
 	return c
 }
 
-func newEmptyCloud(t testing.TB, opts options) *cloud {
-	t.Helper()
+func newEmptyCloud(tb testing.TB, opts options) *cloud {
+	tb.Helper()
 	c := &cloud{
-		t: t,
+		t: tb,
 		names: azure.Cloud{Domain: "lanyard.test", Port: 8443, Aliases: append(opts.aliases,
 			"login-us.microsoftonline.com", "login.microsoftonline.com", "*.vault.azure.net")},
 		clock:     &clock{now: opts.now},
 		logs:      &logBuffer{},
 		registry:  prometheus.NewRegistry(),
-		auditPath: filepath.Join(t.TempDir(), "audit.jsonl"),
-		issuer:    newIssuer(t),
+		auditPath: filepath.Join(tb.TempDir(), "audit.jsonl"),
+		issuer:    newIssuer(tb),
 	}
 	if opts.now.IsZero() {
 		c.clock.now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -124,22 +124,22 @@ func newEmptyCloud(t testing.TB, opts options) *cloud {
 	logger := slog.New(slog.NewJSONHandler(c.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 
 	sealing, err := store.ParseSealingKey(store.NewSealingKey())
-	must(t, err)
+	must(tb, err)
 	keyring, err := store.NewKeyring(sealing)
-	must(t, err)
-	c.store, err = store.Open(t.Context(), store.Config{Dir: t.TempDir(), Keyring: keyring, Logger: logger})
-	must(t, err)
-	t.Cleanup(func() { must(t, c.store.Close()) })
-	c.directory, err = directory.Open(t.Context(), c.store, c.names, c.clock.Now)
-	must(t, err)
-	c.keys, err = token.OpenKeys(t.Context(), c.store, c.clock.Now, logger)
-	must(t, err)
+	must(tb, err)
+	c.store, err = store.Open(tb.Context(), store.Config{Dir: tb.TempDir(), Keyring: keyring, Logger: logger})
+	must(tb, err)
+	tb.Cleanup(func() { must(tb, c.store.Close()) })
+	c.directory, err = directory.Open(tb.Context(), c.store, c.names, c.clock.Now)
+	must(tb, err)
+	c.keys, err = token.OpenKeys(tb.Context(), c.store, c.clock.Now, logger)
+	must(tb, err)
 	c.audit, err = audit.Open(audit.Config{Path: c.auditPath, Now: c.clock.Now})
-	must(t, err)
-	t.Cleanup(func() { c.audit.Close() })
+	must(tb, err)
+	tb.Cleanup(func() { c.audit.Close() })
 
-	c.guard, err = rbac.NewGuard(t.Context(), rbac.Config{Store: c.store, Directory: c.directory, Audit: c.audit, Now: c.clock.Now, Logger: logger})
-	must(t, err)
+	c.guard, err = rbac.NewGuard(tb.Context(), rbac.Config{Store: c.store, Directory: c.directory, Audit: c.audit, Now: c.clock.Now, Logger: logger})
+	must(tb, err)
 
 	issuers := token.IssuersConfig{CAs: c.issuer.roots, Now: c.clock.Now, Logger: logger}
 	if !opts.noIssuerAllow {
@@ -156,21 +156,22 @@ func newEmptyCloud(t testing.TB, opts options) *cloud {
 		Guard: c.guard, Cloud: c.names, DefaultTenant: opts.defaultTenant, Now: c.clock.Now,
 		Logger: logger, Strict: opts.strict, Registerer: c.registry,
 	})
-	must(t, err)
+	must(tb, err)
 	return c
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
+func must(tb testing.TB, err error) {
+	tb.Helper()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
 // in gives the cloud for use in a subtest or fuzz target.
-func (c *cloud) in(t testing.TB) *cloud {
+func (c *cloud) in(tb testing.TB) *cloud {
+	tb.Helper()
 	same := *c
-	same.t = t
+	same.t = tb
 	return &same
 }
 
@@ -321,17 +322,17 @@ func (c *cloud) auditText() string {
 }
 
 // claimsOf decodes a token's claims without verifying it.
-func claimsOf(t testing.TB, raw string) map[string]any {
-	t.Helper()
-	return decodePart(t, strings.Split(raw, ".")[1])
+func claimsOf(tb testing.TB, raw string) map[string]any {
+	tb.Helper()
+	return decodePart(tb, strings.Split(raw, ".")[1])
 }
 
-func decodePart(t testing.TB, part string) map[string]any {
-	t.Helper()
+func decodePart(tb testing.TB, part string) map[string]any {
+	tb.Helper()
 	text, err := base64.RawURLEncoding.DecodeString(part)
-	must(t, err)
+	must(tb, err)
 	var m map[string]any
-	must(t, json.Unmarshal(text, &m))
+	must(tb, json.Unmarshal(text, &m))
 	return m
 }
 

@@ -9,10 +9,10 @@ import (
 	"github.com/lanyard-id/lanyard/internal/token"
 )
 
-// tokenExchangeAudience is the audience that federated credentials have by
+// federationAudience is the audience that federated credentials have by
 // default, and the resource for which a managed identity gets a token that it
 // presents as an assertion.
-const tokenExchangeAudience = "api://AzureADTokenExchange"
+const federationAudience = "api://AzureADTokenExchange"
 
 // checkManagedIdentity proves an application by a token of this cloud. One kind
 // is accepted: of a managed identity of the same tenant, for the token exchange,
@@ -28,7 +28,7 @@ func (h *Handler) checkManagedIdentity(x *exchange, a *token.Assertion, raw stri
 	if len(audience) == 1 && audience[0] == azure.ServiceTokenExchange {
 		// A version 2 token names its resource by the application ID; a
 		// credential names it by the URI.
-		audience = []string{tokenExchangeAudience}
+		audience = []string{federationAudience}
 	}
 	c, e := matchFederated(x.client, a.Issuer, a.Subject, audience)
 	if e != nil {

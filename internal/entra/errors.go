@@ -185,7 +185,7 @@ var (
 		"Only MSI tokens may be used as Federated Identity Credentials for AAD issuer."}
 	errFederatedExchange = fault{700214, http.StatusUnauthorized, invalidClient,
 		"the assertion is not for the token exchange",
-		"The audience of a federated identity credential for AAD issuer must be '" + tokenExchangeAudience + "'."}
+		"The audience of a federated identity credential for AAD issuer must be '" + federationAudience + "'."}
 )
 
 // Errors of discovery.

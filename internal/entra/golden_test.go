@@ -165,6 +165,7 @@ func (x *goldenExchange) run(t *testing.T, c *cloud, requestID string) {
 
 // compare compares, or writes, what came of the request.
 func (x *goldenExchange) compare(t *testing.T, record json.RawMessage) {
+	t.Helper()
 	want := map[string]string{}
 	got := map[string]string{"response": x.answer(t)}
 	var answer struct {
@@ -202,6 +203,7 @@ func (x *goldenExchange) compare(t *testing.T, record json.RawMessage) {
 
 // answer prints the status, the header and the body.
 func (x *goldenExchange) answer(t *testing.T) string {
+	t.Helper()
 	var b strings.Builder
 	fmt.Fprintln(&b, x.response.StatusCode)
 	for _, name := range slices.Sorted(maps.Keys(x.response.Header)) {
@@ -218,6 +220,7 @@ func (x *goldenExchange) answer(t *testing.T) string {
 // token verifies the token's signature as a resource would, and prints header
 // and claims.
 func (x *goldenExchange) token(t *testing.T, raw string) string {
+	t.Helper()
 	claims := claimsOf(t, raw)
 	audience := claims["aud"].(string)
 	verifier := token.NewApplicationVerifier(x.cloud.keys, x.cloud.names, contoso, []string{audience}, x.cloud.clock.Now)

@@ -15,7 +15,7 @@ import (
 const kindAccessToken = "accessToken"
 
 // accessTokenType names access tokens in a token exchange (RFC 8693, section 3).
-const accessTokenType = "urn:ietf:params:oauth:token-type:access_token"
+const accessTokenType = "urn:ietf:params:oauth:token-type:access_token" //nolint:gosec // a name, no credential
 
 // actAction is what a principal needs on an identity to have a resource run as
 // it; here it is the program that runs.

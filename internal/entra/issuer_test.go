@@ -46,8 +46,8 @@ var testKeys = sync.OnceValue(func() (keys [2]*rsa.PrivateKey) {
 	return keys
 })
 
-func newIssuer(t testing.TB) *issuer {
-	t.Helper()
+func newIssuer(tb testing.TB) *issuer {
+	tb.Helper()
 	i := &issuer{key: testKeys()[0], keyID: "cluster-key-1"}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
@@ -71,7 +71,7 @@ func newIssuer(t testing.TB) *issuer {
 		}}})
 	})
 	i.Server = httptest.NewTLSServer(mux)
-	t.Cleanup(i.Close)
+	tb.Cleanup(i.Close)
 	i.roots = rootsOf(i.Server)
 	return i
 }

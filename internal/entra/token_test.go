@@ -308,6 +308,16 @@ func TestNothingLeaks(t *testing.T) {
 			form := url.Values{"grant_type": {"client_credentials"}, "client_id": {c.app.AppID}, "scope": {management + "/.default"}}
 			form.Set(name, secret)
 			c.post("/"+contoso+"/oauth2/v2.0/token", form)
+			c.post("/"+contoso+"/oauth2/token", form)
+		}
+		for _, name := range []string{"subject_token", "subject_token_type", "requested_subject"} {
+			form := url.Values{
+				"grant_type": {"urn:ietf:params:oauth:grant-type:token-exchange"}, "scope": {management + "/.default"},
+				"subject_token": {tokens[0]}, "subject_token_type": {"urn:ietf:params:oauth:token-type:access_token"},
+				"requested_subject": {c.mi.AppID},
+			}
+			form.Set(name, secret)
+			c.post("/"+contoso+"/oauth2/v2.0/token", form)
 		}
 		c.post("/"+secret+"/oauth2/v2.0/token", nil)
 	}
