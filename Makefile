@@ -1,0 +1,98 @@
+# make help lists the targets. Go, git and make are all that is needed; what a
+# target needs besides, it says.
+
+SHELL   := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+# Where test results go as `go test -json` prints them; CI sets it, and then
+# checks that every witness of docs/parity.md has run.
+RESULTS ?=
+# Nothing under examples/ and e2e/ is in the product's module.
+MODULES := . examples e2e
+TOOLS   := bin/tools
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## bin/lanyard
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/lanyard ./cmd/lanyard
+
+.PHONY: up
+up: build ## a cloud that stays up, until Ctrl-C
+	bin/lanyard up
+
+.PHONY: demo
+demo: build ## the main job with Azure's SDK for Go, in a temporary directory
+	cd examples && go build -o ../bin/quickstart ./quickstart
+	cd examples && go build -o ../bin/quickstart-platform ./quickstart/platform
+	cd examples && go build -o ../bin/quickstart-workload ./quickstart/workload
+	bin/quickstart -lanyard bin/lanyard
+
+.PHONY: test
+test: ## every test of the product's module
+	$(call gotest,.,./...)
+	cd tools && go test ./...
+
+.PHONY: e2e
+e2e: ## the tests with unmodified Azure clients
+	$(call gotest,e2e,./...)
+
+.PHONY: race
+race: ## every test of the product's module, under the race detector
+	go test -race ./...
+
+.PHONY: bench
+bench: ## the benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: check
+check: fmt vet lint vuln ## format, vet, lint, known vulnerabilities and the house rules
+	go test .
+
+.PHONY: fmt
+fmt: ## fails on files that gofmt would change
+	@unformatted=$$(git ls-files -co --exclude-standard '*.go' | xargs gofmt -l); \
+	if [ -n "$$unformatted" ]; then echo "gofmt -w these files:"; echo "$$unformatted"; exit 1; fi
+
+.PHONY: vet
+vet: ## go vet, in every module
+	@for m in $(MODULES); do echo "go vet ($$m)"; (cd $$m && go vet ./...); done
+
+.PHONY: lint
+lint: $(TOOLS)/golangci-lint ## golangci-lint, as .golangci.yml says
+	$(TOOLS)/golangci-lint run ./...
+	@for m in examples e2e; do (cd $$m && $(CURDIR)/$(TOOLS)/golangci-lint run -c $(CURDIR)/.golangci.yml ./...); done
+
+# The database of vulnerabilities is on the network. A machine that cannot reach
+# it has not been told that all is well: it says so.
+.PHONY: vuln
+vuln: $(TOOLS)/govulncheck ## known vulnerabilities in what the product calls
+	@out=$$(mktemp); trap 'rm -f "$$out"' EXIT; \
+	if $(TOOLS)/govulncheck ./... >"$$out" 2>&1; then cat "$$out"; \
+	elif grep -q 'vuln.go.dev' "$$out" && grep -Eq 'no such host|dial tcp|connection refused|i/o timeout|server misbehaving|Forbidden' "$$out"; then \
+		echo '*** NOT CHECKED for known vulnerabilities: the database (vuln.go.dev) cannot be reached from this machine.'; \
+	else cat "$$out"; exit 1; fi
+
+$(TOOLS)/golangci-lint $(TOOLS)/govulncheck: tools/go.mod tools/go.sum
+	cd tools && GOBIN=$(CURDIR)/$(TOOLS) go install tool
+
+$(TOOLS)/testtext: tools/testtext/main.go
+	cd tools && go build -o $(CURDIR)/$@ ./testtext
+
+.PHONY: clean
+clean: ## removes what was built
+	rm -rf bin
+
+# gotest DIR PACKAGES runs tests in a module. With RESULTS the events are kept,
+# and their text is printed as ever.
+ifeq ($(RESULTS),)
+gotest = cd $(1) && go test $(2)
+else
+gotest = cd $(1) && go test -json $(2) | tee -a '$(RESULTS)' | $(CURDIR)/$(TOOLS)/testtext
+test e2e: $(TOOLS)/testtext
+endif

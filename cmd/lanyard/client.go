@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/lanyard-id/lanyard/internal/server"
+)
+
+// requestTimeout bounds one request of the command to a cloud.
+const requestTimeout = 30 * time.Second
+
+// cloudClient speaks to the cloud of an environment file: every name leads to
+// its listener, and its authority alone is trusted.
+func cloudClient(env server.Environment) (*http.Client, error) {
+	ca, err := os.ReadFile(env.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("reading the cloud's authority: %w; start the cloud again to have the file written", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(ca) {
+		return nil, fmt.Errorf("the cloud's authority %s holds no PEM certificate", env.CAFile)
+	}
+	return &http.Client{
+		Timeout: requestTimeout,
+		Transport: &http.Transport{
+			DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+				return (&net.Dialer{}).DialContext(ctx, network, env.DialAddress())
+			},
+			TLSClientConfig:   &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
+			ForceAttemptHTTP2: true,
+		},
+		// The cloud redirects nobody; a secret must not follow someone who does.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}, nil
+}
+
+// tokenRequest is a client-credentials request: a secret or an assertion.
+type tokenRequest struct {
+	tenant, clientID, secret, assertion, scope string
+}
+
+// getToken asks the token service for an access token.
+func getToken(ctx context.Context, env server.Environment, r tokenRequest) (string, error) {
+	client, err := cloudClient(env)
+	if err != nil {
+		return "", err
+	}
+	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {r.clientID}, "scope": {r.scope}}
+	if r.assertion != "" {
+		form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+		form.Set("client_assertion", r.assertion)
+	} else {
+		form.Set("client_secret", r.secret)
+	}
+	endpoint := env.Endpoints.ActiveDirectory + "/" + url.PathEscape(r.tenant) + "/oauth2/v2.0/token"
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
+	if err != nil {
+		return "", err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	resp, err := client.Do(req)
+	if err != nil {
+		if _, ok := errors.AsType[*net.OpError](err); ok {
+			return "", fmt.Errorf("no cloud answers at %s: start it with `lanyard up`: %w", env.DialAddress(), err)
+		}
+		return "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err != nil {
+		return "", fmt.Errorf("reading the answer: %w", err)
+	}
+	var answer struct {
+		AccessToken string `json:"access_token"`
+		Error       string `json:"error"`
+		Description string `json:"error_description"`
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return "", fmt.Errorf("the token service answered %s without a document", resp.Status)
+	}
+	if resp.StatusCode != http.StatusOK || answer.AccessToken == "" {
+		return "", fmt.Errorf("the token service refused (%s, %s): %s", resp.Status, answer.Error, answer.Description)
+	}
+	return answer.AccessToken, nil
+}

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lanyard-id/lanyard/internal/server"
+)
+
+// newUp makes `lanyard up`.
+func newUp() *cobra.Command {
+	var data string
+	var out output
+	cfg := server.UpDefaults("")
+	cmd := &cobra.Command{
+		Use:     "up",
+		GroupID: "cloud",
+		Short:   "Run a cloud on this machine, without configuration",
+		Long: `Run a cloud on this machine until it is told to stop (Ctrl-C, SIGTERM).
+
+State, certificates, the sealing key and the audit log are kept in one data
+directory. The first start makes a tenant, a subscription and an operator with a
+random secret; a later start keeps every id, key and address. When the cloud is
+ready, its environment file is written and one line is printed to standard
+output; logs go to standard error.
+
+Names of the cloud do not resolve by themselves: programs reach them through a
+loopback proxy that runs along. "lanyard env" prints the variables for that.
+
+Issuers of federated credentials on private or loopback addresses are refused
+unless --issuer-allow names their range.`,
+		Example: `  # A cloud that keeps its state
+  lanyard up
+
+  # One for a test, in a directory of its own
+  lanyard up --data "$(mktemp -d)"
+
+  # One that accepts tokens of a cluster on this machine
+  lanyard up --issuer-allow 127.0.0.1/32 --issuer-ca cluster-ca.pem`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			dir, err := dataDir(data)
+			if err != nil {
+				return err
+			}
+			cfg.DataDir = dir
+			if cfg.EnvFile != "" {
+				if cfg.EnvFile, err = filepath.Abs(cfg.EnvFile); err != nil {
+					return err
+				}
+			}
+			return runCloud(cmd, cfg, out)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&data, "data", "", "data directory (default "+defaultDataHelp+")")
+	f.StringVar(&cfg.Listen, "listen", "127.0.0.1:0", "address to serve on, `HOST:PORT`; port 0 is chosen once and kept")
+	f.StringVar(&cfg.Domain, "domain", "lanyard.localhost", "parent of the cloud's host names")
+	f.StringVar(&cfg.EnvFile, "env-file", "", "environment file to write (default env.json in the data directory)")
+	f.StringArrayVar(&cfg.IssuerAllow, "issuer-allow", nil, "address range, as `CIDR`, in which issuers may lie though it is not public (repeatable)")
+	f.StringVar(&cfg.IssuerCAFile, "issuer-ca", "", "PEM `FILE` of authorities for issuers, beside the system's")
+	f.StringSliceVar(&cfg.Aliases, "aliases", cfg.Aliases, "Azure's own host names to answer to, separated by commas; \"\" for none")
+	f.BoolVar(&cfg.StrictAzure, "strict-azure", false, "refuse Lanyard's extensions and keep Azure's limits")
+	f.StringVar(&cfg.LogLevel, "log-level", "info", "debug, info, warn or error")
+	f.StringVar(&cfg.LogFormat, "log-format", "text", "text or json")
+	mustComplete(cmd, "log-level", "debug", "info", "warn", "error")
+	mustComplete(cmd, "log-format", "text", "json")
+	mustComplete(cmd, "aliases", server.KnownAliases()...)
+	addOutput(cmd, &out)
+	return cmd
+}
