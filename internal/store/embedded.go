@@ -38,9 +38,16 @@ func startEngine(ctx context.Context, cfg *Config) (*engine, error) {
 		return nil, err
 	}
 	smallSegments()
+	if err := beginFirstStart(cfg.Dir); err != nil {
+		return nil, errors.Join(fmt.Errorf("preparing %s: %w", cfg.Dir, err), lock.Close())
+	}
 	etcd, err := startMember(ctx, cfg)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("starting the embedded etcd in %s: %w", cfg.Dir, err), lock.Close())
+	}
+	if err := endFirstStart(cfg.Dir); err != nil {
+		etcd.Close()
+		return nil, errors.Join(fmt.Errorf("preparing %s: %w", cfg.Dir, err), lock.Close())
 	}
 	return &engine{etcd: etcd, lock: lock, quota: cfg.QuotaBytes}, nil
 }
