@@ -10,7 +10,8 @@ import (
 	"github.com/go-jose/go-jose/v4/json"
 )
 
-// maxKeyIDBytes bounds a kid, since error messages repeat it.
+// maxKeyIDBytes bounds a kid, x5t and x5t#S256, since error messages repeat
+// them.
 const maxKeyIDBytes = 256
 
 // Assertion is a client assertion that was parsed and not verified: nothing in
@@ -23,6 +24,10 @@ type Assertion struct {
 	// KeyID, Algorithm and Type are the header's kid, alg and typ; KeyID and Type
 	// are empty when absent.
 	KeyID, Algorithm, Type string
+	// X5T and X5TS256 are the header's x5t and x5t#S256, as they were sent: the
+	// thumbprint of the certificate whose key signed, in one of several
+	// encodings. Empty when absent.
+	X5T, X5TS256 string
 	// NotBefore, IssuedAt and Expiry are nbf, iat and exp; zero when absent.
 	NotBefore, IssuedAt, Expiry time.Time
 	// Claims are all claims, as encoding/json decodes into any.
@@ -36,10 +41,11 @@ type Assertion struct {
 //
 // It refuses what is longer than 16 KiB or not three parts of base64url, a
 // header or payload that is not a JSON object or names a member twice, claims of
-// a wrong type, dates out of range, a kid longer than 256 bytes, and crit, of
-// which no extension is known here. Other header parameters are ignored; above
-// all, a key that the assertion brings along is never used. The errors quote
-// nothing of the assertion.
+// a wrong type, dates out of range, a kid, x5t or x5t#S256 longer than 256 bytes
+// or no string, and crit, of which no extension is known here. Other header
+// parameters are ignored; above all, a key or certificate that the assertion
+// brings along (jwk, jku, x5c, x5u) is never used. The errors quote nothing of
+// the assertion.
 //
 // The token service answers these errors with AADSTS50027.
 func ParseAssertion(raw string) (*Assertion, error) {
@@ -62,6 +68,12 @@ func parseAssertion(raw string) (*Assertion, error) {
 		return nil, errors.New("the kid is too long")
 	}
 	a := &Assertion{KeyID: t.keyID, Algorithm: t.algorithm, Type: t.kind, compact: t}
+	for name, to := range map[string]*string{"x5t": &a.X5T, "x5t#S256": &a.X5TS256} {
+		value, ok := t.names[name]
+		if ok && (value[0] != '"' || json.Unmarshal(value, to) != nil || len(*to) > maxKeyIDBytes) {
+			return nil, errors.New("the header's " + name + " is not a short string")
+		}
+	}
 	if json.Unmarshal(t.payload, &a.Claims) != nil || a.Claims == nil {
 		return nil, errors.New("the payload is not a JSON object")
 	}

@@ -70,7 +70,7 @@ func TestParseAssertion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want = &Assertion{Audience: []string{"one"}, Algorithm: "PS256", Type: "JWT", Expiry: start.Add(time.Second / 2)}
+	want = &Assertion{Audience: []string{"one"}, Algorithm: "PS256", Type: "JWT", X5T: "t", Expiry: start.Add(time.Second / 2)}
 	if diff := cmp.Diff(want, bare, cmpopts.IgnoreUnexported(Assertion{}), cmpopts.IgnoreFields(Assertion{}, "Claims")); diff != "" {
 		t.Error(diff)
 	}

@@ -1,7 +1,8 @@
 // Package token owns the cloud's signing keys with their rotation and
 // publication, the claims of access tokens, and their minting and verifying. It
-// also verifies the signatures of assertions by foreign issuers with the keys
-// that those publish.
+// also verifies the signatures of assertions: by foreign issuers with the keys
+// that those publish, by clients with the key of a certificate that the caller
+// knows to be theirs.
 //
 // The forms are Microsoft Entra's: RS256 alone, a kid that is the SHA-1
 // thumbprint of a self-signed certificate of the key, the claims of version 1.0
