@@ -76,9 +76,11 @@ func (t *Type) properties(ctx context.Context, rec *record) (json.RawMessage, er
 	if err != nil {
 		return nil, fmt.Errorf("showing %s: %w", rec.ID, err)
 	}
-	text, err := json.Marshal(shown)
-	if err != nil {
-		return nil, fmt.Errorf("encoding the properties of %s: %w", rec.ID, err)
+	text, plain := shown.(rawJSON) // as they are stored
+	if !plain {
+		if text, err = json.Marshal(shown); err != nil {
+			return nil, fmt.Errorf("encoding the properties of %s: %w", rec.ID, err)
+		}
 	}
 	if len(text) == 0 || text[0] != '{' {
 		return nil, fmt.Errorf("the properties of %s are not an object", rec.ID)

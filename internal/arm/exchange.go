@@ -134,16 +134,17 @@ func (x *exchange) actionOperation(refused error) (string, error) {
 	if t.action == "" {
 		return "", refused
 	}
-	known := false
+	known := ""
 	if t.typ.stored != nil {
-		_, known = t.typ.stored.actions[azure.Fold(t.action)]
+		known = t.typ.stored.actions[azure.Fold(t.action)].name
 	} else {
-		_, known = t.typ.virtual.hooks.action(t.action)
+		known = t.typ.virtual.hooks.actionName(t.action)
 	}
-	if !known {
+	if known == "" {
 		return "", errNoType(t.id.Namespace(), x.request.APIVersion)
 	}
-	return t.action + "/action", nil
+	t.action = known
+	return known + "/action", nil
 }
 
 // baseURL is the host by which the client came. The server has checked that it
@@ -273,7 +274,7 @@ func (x *exchange) virtualLinked(hooks *VirtualHooks, operation string, body jso
 }
 
 func (x *exchange) virtualAction(hooks *VirtualHooks, body json.RawMessage) error {
-	action, _ := hooks.action(x.target.action)
+	action := hooks.Actions[x.target.action]
 	switch {
 	case action.Async != nil:
 		return x.startAction(func(ctx context.Context) error {

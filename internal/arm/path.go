@@ -135,7 +135,7 @@ func (r *router) match(method string, segments []string) (*target, error) {
 		action, rest := "", segments
 		if method == http.MethodPost && !p.collection && len(segments) == len(p.segments)+1 {
 			action, rest = segments[len(segments)-1], segments[:len(segments)-1]
-			if _, ok := p.typ.virtual.hooks.action(action); !ok {
+			if p.typ.virtual.hooks.actionName(action) == "" {
 				continue
 			}
 		}
@@ -395,14 +395,15 @@ func (s *Spec) lies(scope azure.ResourceID, all bool) bool {
 
 func (t *Type) hasPost() bool { return t.virtual != nil && t.virtual.hooks.Post != nil }
 
-// action finds a virtual type's action by its name in any case.
-func (h *VirtualHooks) action(name string) (VirtualAction, bool) {
-	for known, a := range h.Actions {
+// actionName spells a virtual type's action as its hooks do; empty if there is
+// none.
+func (h *VirtualHooks) actionName(name string) string {
+	for known := range h.Actions {
 		if azure.EqualFold(known, name) {
-			return a, true
+			return known
 		}
 	}
-	return VirtualAction{}, false
+	return ""
 }
 
 func errNoSubscription() error {

@@ -232,7 +232,7 @@ func (s *stepping) take(ctx context.Context) (ended bool, err error) {
 		return false, fmt.Errorf("operation %s is of the type %s, which isn't served", s.op.ID, s.op.Type)
 	}
 	if typ.virtual != nil {
-		action, _ := typ.virtual.hooks.action(s.op.Action)
+		action := typ.virtual.hooks.Actions[typ.virtual.hooks.actionName(s.op.Action)]
 		if action.Async == nil {
 			return false, fmt.Errorf("operation %s is of the action %s, which isn't long-running", s.op.ID, s.op.Action)
 		}
