@@ -25,6 +25,7 @@ import (
 
 // environment is the environment file, read as any script would read it.
 type environment struct {
+	Listen         string `json:"listen"`
 	TenantID       string `json:"tenantId"`
 	SubscriptionID string `json:"subscriptionId"`
 	Domain         string `json:"domain"`

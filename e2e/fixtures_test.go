@@ -159,3 +159,12 @@ func setSecret(t *testing.T, vault armkeyvault.Vault, name, value string) {
 		t.Fatal(err)
 	}
 }
+
+// trust adds a federated credential for the main cluster's subject.
+func trust(t *testing.T, group, name, subject string) {
+	t.Helper()
+	credentials := must(armmsi.NewFederatedIdentityCredentialsClient(world.env.SubscriptionID, operator(t), armOptions()))
+	if _, err := credentials.CreateOrUpdate(testContext(t), group, name, "more", federation("main", subject), nil); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -5,9 +5,11 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"math/big"
@@ -55,7 +57,11 @@ func startIssuer() (*issuer, error) {
 			})
 		})
 		mux.HandleFunc("GET /"+name+"/openid/v1/jwks", func(w http.ResponseWriter, _ *http.Request) {
-			writeJSON(w, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: name, Algorithm: "RS256", Use: "sig"}}})
+			// Under a name of its own, and under the one that Kubernetes gives it.
+			writeJSON(w, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{
+				{Key: key.Public(), KeyID: name, Algorithm: "RS256", Use: "sig"},
+				{Key: key.Public(), KeyID: kubernetesKeyID(&key.PublicKey), Algorithm: "RS256", Use: "sig"},
+			}})
 		})
 	}
 	certificate, chain, err := selfSigned()
@@ -70,6 +76,28 @@ func startIssuer() (*issuer, error) {
 	i.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = i.server.Serve(listener) }()
 	return i, nil
+}
+
+// kubernetesKeyID names a key as an API server does.
+func kubernetesKeyID(key *rsa.PublicKey) string {
+	der, err := x509.MarshalPKIXPublicKey(key)
+	if err != nil {
+		panic(err)
+	}
+	sum := sha256.Sum256(der)
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// keyFile writes a cluster's private key, as an API server's
+// --service-account-signing-key-file holds it.
+func (i *issuer) keyFile(t *testing.T, cluster string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "sa.key")
+	block := &pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(i.keys[cluster])}
+	if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 func (i *issuer) close() { _ = i.server.Close() }

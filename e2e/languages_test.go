@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,6 +26,10 @@ type language struct {
 
 var languages = []language{
 	{
+		name: "Go", command: []string{"read-secret"}, // built on first use
+		probe: []string{"go", "version"}, missing: "go",
+	},
+	{
 		name: "JavaScript", command: []string{"node", "../examples/javascript/read-secret.js"},
 		probe:   []string{"node", "--input-type=module", "-e", "await import('../examples/javascript/node_modules/@azure/identity/dist/esm/index.js')"},
 		missing: "node and the packages of examples/javascript (npm ci there)",
@@ -42,6 +47,11 @@ func (l language) available(t *testing.T) {
 	t.Helper()
 	out, err := exec.Command(l.probe[0], l.probe[1:]...).CombinedOutput()
 	if err == nil {
+		if l.name == "Go" {
+			if err := build("../examples", world.bin, "./go/read-secret"); err != nil {
+				t.Fatal(err)
+			}
+		}
 		return
 	}
 	if os.Getenv("CI") != "" {
@@ -50,12 +60,21 @@ func (l language) available(t *testing.T) {
 	t.Skipf("NOT TESTED: this machine lacks %s", l.missing)
 }
 
+// program is the command line that reads the secret "greeting".
+func (l language) program(vault armkeyvault.Vault, kind string) []string {
+	args := slices.Clone(l.command)
+	if l.name == "Go" {
+		args[0] = filepath.Join(world.bin, args[0])
+	}
+	return append(args, *vault.Properties.VaultURI, "greeting", kind)
+}
+
 // readSecret runs the program with the variables given on top of those of
 // "lanyard env" and without the operator's own secret.
 func (l language) readSecret(t *testing.T, vault armkeyvault.Vault, kind string, vars ...string) (string, error) {
 	t.Helper()
-	args := append(l.command[1:len(l.command):len(l.command)], *vault.Properties.VaultURI, "greeting", kind)
-	cmd := exec.CommandContext(testContext(t), l.command[0], args...)
+	args := l.program(vault, kind)
+	cmd := exec.CommandContext(testContext(t), args[0], args[1:]...)
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "AZURE_CLIENT_") {
 			cmd.Env = append(cmd.Env, v)
@@ -115,7 +134,7 @@ func TestLanguages(t *testing.T) {
 // asks login.microsoftonline.com for the aliases of any authority: it works
 // where the operator has the cloud answer to that name too.
 func TestOldMSAL(t *testing.T) {
-	python := languages[1]
+	python := languages[slices.IndexFunc(languages, func(l language) bool { return l.name == "Python" })]
 	python.available(t)
 	lanyard, data := filepath.Join(world.bin, "lanyard"), filepath.Join(t.TempDir(), "data")
 	stop, err := up(lanyard, data, "--aliases", "login-us.microsoftonline.com,login.microsoftonline.com")

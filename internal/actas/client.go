@@ -176,3 +176,7 @@ func unreachable(err error) bool {
 	failed, ok := errors.AsType[*net.OpError](err)
 	return ok && failed.Op == "dial"
 }
+
+// ResourceManager is the base URL of the cloud's Resource Manager: a resource
+// that every identity can have a token for.
+func (c *Client) ResourceManager() string { return c.cfg.ResourceManager }
