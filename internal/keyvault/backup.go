@@ -140,21 +140,30 @@ func (h *Handler) restoreSecret(ctx context.Context, r *request) (result, error)
 	if err := h.writeVersions(ctx, at, s.Life, b.Versions); err != nil {
 		return result{}, err
 	}
-	if _, err := h.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+	if err := h.finishRestore(ctx, r, at, entry, s); err != nil {
+		return result{}, err
+	}
+	return result{http.StatusOK, r.show(s.Name, s.Current)}, nil
+}
+
+// finishRestore makes the record that leads to the restored versions, unless
+// the sweep has come upon them.
+func (h *Handler) finishRestore(ctx context.Context, r *request, at shelf, entry string, s secret) error {
+	_, err := h.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		if err := nameIsFree(tx, at, r); err != nil {
 			return err
 		}
-		if e, err := tx.Get(entry); errors.Is(err, store.ErrNotFound) || err == nil && len(e.Value) > 0 {
+		e, err := tx.Get(entry)
+		if errors.Is(err, store.ErrNotFound) || err == nil && len(e.Value) > 0 {
 			return conflict("", "The restore took too long. Please retry.")
-		} else if err != nil {
+		}
+		if err != nil {
 			return err
 		}
 		tx.Delete(entry)
 		return store.PutJSON(tx, at.live(), s)
-	}); err != nil {
-		return result{}, err
-	}
-	return result{http.StatusOK, r.show(s.Name, s.Current)}, nil
+	})
+	return err
 }
 
 // nameIsFree refuses a restore over a secret that exists or can be recovered.

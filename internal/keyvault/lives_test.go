@@ -116,6 +116,36 @@ func TestSweepResumes(t *testing.T) {
 	}
 }
 
+// A sweep that read its entry before the secret was recovered finds the entry
+// gone, and leaves the secret alone.
+func TestSweepSeesRecovery(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.set("one", "s", "x")
+	w.do("officer", "one", "DELETE", "/secrets/s"+v, "").want(t, 200)
+	page, err := w.store.List(t.Context(), schedulePrefix, store.ListOptions{KeysOnly: true})
+	must(t, err)
+	at, where, life, err := parseScheduled(page.Entries[0].Key)
+	must(t, err)
+	w.do("officer", "one", "POST", "/deletedsecrets/s/recover"+v, "").want(t, 200)
+	must(t, w.handler.sweepOne(t.Context(), where, life, at))
+	w.do("officer", "one", "GET", "/secrets/s"+v, "").want(t, 200)
+}
+
+// A schedule's key that no one could have written is complained of.
+func TestParseScheduled(t *testing.T) {
+	t.Parallel()
+	at, where, life, err := parseScheduled(shelf{vault: "v/i", name: "s"}.scheduled(5, "l"))
+	if err != nil || at != 5 || (where != shelf{vault: "v/i", name: "s"}) || life != "l" {
+		t.Errorf("%d %+v %s %v", at, where, life, err)
+	}
+	for _, key := range []string{schedulePrefix, schedulePrefix + "5/v/s/l", schedulePrefix + "x/v/i/s/l"} {
+		if _, _, _, err := parseScheduled(key); err == nil {
+			t.Errorf("%s was read", key)
+		}
+	}
+}
+
 // Only one sweeps at a time; the other has nothing to complain of.
 func TestSweepYields(t *testing.T) {
 	t.Parallel()
@@ -245,6 +275,46 @@ func TestRestoreThatDied(t *testing.T) {
 	if n := w.count("keyvault/two/") + w.count(schedulePrefix); n != 0 {
 		t.Errorf("%d keys are left", n)
 	}
+}
+
+// A restore whose versions are being swept does not end in a secret without
+// them.
+func TestRestoreThatIsTooSlow(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.set("one", "s", "x")
+	blob := w.do("officer", "one", "POST", "/secrets/s/backup"+v, "").want(t, 200).body
+	// The sweep comes while the body, which is read after the request's time was
+	// taken, is on its way; and marks the entry, which it finds to be due.
+	for _, mark := range []bool{false, true} {
+		b, err := w.handler.open(t.Context(), Vault{ID: vaultID("one"), Geography: "Europe"}, mustDecode(t, blob))
+		must(t, err)
+		s, err := b.secret()
+		must(t, err)
+		at := shelf{vault: "two/instance-two", name: "s"}
+		entry := at.scheduled(start.Unix()+restoreTime, s.Life)
+		_, err = w.store.Update(t.Context(), func(tx *store.Tx) error {
+			if mark {
+				tx.Put(entry, []byte("sweeping"))
+			}
+			return nil
+		})
+		must(t, err)
+		r := &request{now: start, vault: Vault{ID: vaultID("two")}}
+		if err := w.handler.finishRestore(t.Context(), r, at, entry, s); err == nil {
+			t.Errorf("marked %t: the restore ended well", mark)
+		}
+	}
+	w.do("officer", "two", "GET", "/secrets/s"+v, "").want(t, 404)
+}
+
+func mustDecode(t *testing.T, body string) []byte {
+	t.Helper()
+	var b backupBody
+	must(t, json.Unmarshal([]byte(body), &b))
+	raw, err := base64.RawURLEncoding.DecodeString(*b.Value)
+	must(t, err)
+	return raw
 }
 
 // Every byte of a blob counts.

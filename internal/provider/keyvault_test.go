@@ -85,8 +85,11 @@ func TestVaultView(t *testing.T) {
 
 	// A change keeps the instance; deletion takes the vault away; recovery brings
 	// it back with its instance; a new vault of the name has another.
-	w.put(vaultURL("rg1", "before"), simpleVault)
 	before, _ := view.Vault("before")
+	w.put(vaultURL("rg1", "before"), simpleVault)
+	if changed, _ := view.Vault("before"); changed.Instance != before.Instance {
+		t.Error("a change gave the vault another instance")
+	}
 	w.decodeless(w.send("owner", http.MethodDelete, vaultURL("rg1", "before"), ""), 200)
 	if _, ok := view.Vault("before"); ok {
 		t.Error("the view still has the deleted vault")
