@@ -78,9 +78,12 @@ type Application struct {
 	IdentifierURIs []string `json:"identifierUris,omitempty"`
 	// AccessTokenVersion is requestedAccessTokenVersion: 0 (not set) and 1 mean
 	// version 1 tokens, 2 means version 2.
-	AccessTokenVersion int       `json:"accessTokenVersion,omitempty"`
-	Secrets            []Secret  `json:"secrets,omitempty"`
-	Created            time.Time `json:"created"`
+	AccessTokenVersion int      `json:"accessTokenVersion,omitempty"`
+	Secrets            []Secret `json:"secrets,omitempty"`
+	// Certificates are the key credentials: with the private key of any of them
+	// the application signs assertions that prove it.
+	Certificates []Certificate `json:"certificates,omitempty"`
+	Created      time.Time     `json:"created"`
 }
 
 // Secret is a client secret. Its text is not kept; see secret.go.
@@ -94,6 +97,23 @@ type Secret struct {
 	Salt  []byte    `json:"salt"`
 	Start time.Time `json:"start"`
 	End   time.Time `json:"end"`
+}
+
+// Certificate is a key credential: a certificate of the application, of which
+// only the public key counts. Who issued it, for what, and whether it was revoked
+// is not looked at, as on Azure: registering it is what makes it trusted.
+type Certificate struct {
+	KeyID       string `json:"keyId"`
+	DisplayName string `json:"displayName,omitempty"`
+	// DER is the certificate itself; its thumbprints are derived from it.
+	DER []byte `json:"der"`
+	// Start and End bound the credential's life; they lie within the
+	// certificate's own.
+	Start time.Time `json:"start"`
+	End   time.Time `json:"end"`
+	// OnPrincipal certificates were added to the service principal: they prove
+	// the same client, are listed there, and go with it.
+	OnPrincipal bool `json:"onPrincipal,omitempty"`
 }
 
 // FederatedCredential is a federated identity credential: the owner accepts a
