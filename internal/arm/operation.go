@@ -49,6 +49,8 @@ type operation struct {
 	Result   json.RawMessage  `json:"result,omitempty"`
 	// Data are the steps' notes, by the key of the resource that they are of.
 	Data map[string]json.RawMessage `json:"data,omitempty"`
+
+	revision int64
 }
 
 // failure is how an operation failed.
@@ -79,6 +81,7 @@ func loadOperation(read reader, id string) (*operation, error) {
 	if err := json.Unmarshal(entry.Value, &op); err != nil {
 		return nil, fmt.Errorf("decoding operation %s: %w", id, err)
 	}
+	op.revision = entry.Revision
 	return &op, nil
 }
 
@@ -201,6 +204,13 @@ func (x *exchange) servePoll(version string) error {
 	}
 	if err := x.mayPoll(op); err != nil {
 		return err
+	}
+	if op.ended() {
+		// Who hears that it has ended may rely on it: the directory and the guard
+		// of this replica must have heard of it too.
+		if err := x.engine.cfg.Store.Wait(x.ctx, op.revision); err != nil {
+			return err
+		}
 	}
 	if x.target.location {
 		return x.answerLocation(op)

@@ -69,16 +69,14 @@ type rawJSON = json.RawMessage
 // ETag gives the entity tag of a committed resource, with its quotes.
 func (r *Resource[P]) ETag() string { return `"` + strconv.FormatInt(r.Revision, 16) + `"` }
 
-// keyPrefix begins the store's keys of resources.
-const keyPrefix = "arm/"
-
-// Key gives the store's key of a resource that [Define]'s types store: "arm/"
-// and [azure.ResourceID.Key]; IDs outside of a subscription are kept by tenant.
+// Key gives the store's key of a resource that [Define]'s types store: "arm"
+// and [azure.ResourceID.Key], such as "arm/subscriptions/{s}/resourcegroups/rg";
+// IDs outside of a subscription are kept by tenant.
 func Key(tenantID string, id azure.ResourceID) string {
 	if id.SubscriptionID() == "" {
-		return keyPrefix + "tenants/" + azure.Fold(tenantID) + id.Key()
+		return "arm/tenants/" + azure.Fold(tenantID) + id.Key()
 	}
-	return keyPrefix + id.Key()
+	return "arm" + id.Key()
 }
 
 // Decode reads the stored form of a resource, as a view over [Key]s finds it.

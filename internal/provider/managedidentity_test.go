@@ -152,7 +152,7 @@ func TestIdentityKey(t *testing.T) {
 	w := newWorld(t, false)
 	w.put(groupURL("rg"), groupBody)
 	w.put(identityURL("rg", "App"), groupBody)
-	_, err := w.store.Get(t.Context(), "arm//subscriptions/"+subscriptionID+"/resourcegroups/rg/providers/microsoft.managedidentity/userassignedidentities/app")
+	_, err := w.store.Get(t.Context(), "arm/subscriptions/"+subscriptionID+"/resourcegroups/rg/providers/microsoft.managedidentity/userassignedidentities/app")
 	if errors.Is(err, store.ErrNotFound) {
 		t.Error("the key isn't the folded ID")
 	}

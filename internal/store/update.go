@@ -76,6 +76,18 @@ func (s *Store) Update(ctx context.Context, f func(tx *Tx) error) (_ int64, err 
 	return 0, ErrConflict
 }
 
+// Wait returns when this process's own views have a revision that a reading or
+// another process's commit gave; at once for one that they have. It fails with
+// ErrStale when they don't get there in StaleAfter.
+func (s *Store) Wait(ctx context.Context, revision int64) error {
+	ctx, done, err := s.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return s.views.wait(ctx, revision)
+}
+
 // pause waits a random time that grows with the attempts.
 func pause(ctx context.Context, attempt int) error {
 	limit := min(time.Millisecond<<min(attempt, 10), maxBackoff)
