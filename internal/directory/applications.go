@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
 	"github.com/lanyard-id/lanyard/internal/store"
@@ -24,48 +25,20 @@ const (
 // identifier URIs must be nobody else's in the tenant: neither another
 // application's nor one of the cloud's services'.
 func (d *Directory) CreateApplication(tx *store.Tx, tenantID, displayName string, identifierURIs ...string) (Application, Principal, error) {
-	app := Application{
-		ObjectID:       newGUID(),
-		AppID:          newGUID(),
-		DisplayName:    displayName,
-		IdentifierURIs: identifierURIs,
-		Created:        d.now().UTC(),
-	}
-	if err := checkDisplayName(displayName, "Application"); err != nil {
-		return Application{}, Principal{}, err
-	}
-	if len(identifierURIs) > maxIdentifierURIs {
-		return Application{}, Principal{}, errInvalid("identifierUris", "Application", "It has more than 20 entries.")
-	}
-	p, err := d.createPrincipal(tx, Principal{
-		TenantID:             tenantID,
-		Type:                 azure.ServicePrincipal,
-		DisplayName:          displayName,
-		AppID:                app.AppID,
-		ServicePrincipalType: ApplicationPrincipal,
-	}, app.ObjectID)
+	app, err := d.RegisterApplication(tx, Application{
+		TenantID: tenantID, DisplayName: displayName, IdentifierURIs: identifierURIs,
+	})
 	if err != nil {
 		return Application{}, Principal{}, err
 	}
-	app.TenantID = p.TenantID
-	if err := tx.Create(key(objects, app.ObjectID), []byte(app.TenantID), errTaken("id")); err != nil {
-		return Application{}, Principal{}, err
-	}
-	for _, uri := range identifierURIs {
-		if err := d.checkIdentifierURI(uri); err != nil {
-			return Application{}, Principal{}, err
-		}
-		if err := tx.Create(uriKey(app.TenantID, uri), []byte(app.AppID), errTaken("identifierUris")); err != nil {
-			return Application{}, Principal{}, err
-		}
-	}
-	return app, p, store.CreateJSON(tx, key(applications, app.TenantID, app.ObjectID), app, errTaken("id"))
+	p, err := d.CreateServicePrincipal(tx, tenantID, app.AppID)
+	return app, p, err
 }
 
 // checkIdentifierURI refuses what is not an absolute URI, and what already
-// means something else: a service of the cloud, or, as "api://{GUID}", the
+// means something else: a service of the cloud, or, as "api://{GUID}", another
 // application with that client ID.
-func (d *Directory) checkIdentifierURI(uri string) error {
+func (d *Directory) checkIdentifierURI(uri, appID string) error {
 	u, err := url.Parse(uri)
 	if err != nil || u.Scheme == "" || (u.Host == "" && u.Opaque == "") || u.Fragment != "" ||
 		len(uri) > maxIdentifierURI || strings.ContainsAny(uri, " \t\r\n") {
@@ -77,7 +50,7 @@ func (d *Directory) checkIdentifierURI(uri string) error {
 		}
 	}
 	if id, ok := strings.CutPrefix(foldURI(uri), "api://"); ok {
-		if _, isGUID := canonicalGUID(id); isGUID {
+		if guid, isGUID := canonicalGUID(id); isGUID && guid != appID {
 			return errInvalid("identifierUris", "Application",
 				"'"+uri+"' stands for the application with that client ID, and need not be given.")
 		}
@@ -99,16 +72,31 @@ func (d *Directory) SetAccessTokenVersion(tx *store.Tx, tenantID, appID string, 
 	return store.PutJSON(tx, key(applications, app.TenantID, app.ObjectID), app)
 }
 
-// AddSecret adds a client secret to the application with the given client ID,
-// and gives its text, which is not kept. A zero end means two years from now, as
-// in Graph.
+// AddSecret adds a client secret that is valid at once to the application with
+// the given client ID, and gives its text, which is not kept. A zero end means
+// two years from now, as in Graph.
 func (d *Directory) AddSecret(tx *store.Tx, tenantID, appID, displayName string, end time.Time) (Secret, string, error) {
+	return d.IssueSecret(tx, tenantID, appID, Secret{DisplayName: displayName, End: end})
+}
+
+// IssueSecret adds a client secret like [Directory.AddSecret], with the display
+// name, the times and the place that s gives. A zero start means now, and a zero
+// end two years after the start.
+func (d *Directory) IssueSecret(tx *store.Tx, tenantID, appID string, s Secret) (Secret, string, error) {
 	now := d.now().UTC()
-	if end.IsZero() {
-		end = now.AddDate(secretLifetime, 0, 0)
+	if s.Start.IsZero() {
+		s.Start = now
 	}
-	if !end.After(now) {
+	if s.End.IsZero() {
+		s.End = s.Start.AddDate(secretLifetime, 0, 0)
+	}
+	switch {
+	case !s.End.After(now):
 		return Secret{}, "", errInvalid("passwordCredentials", "Application", "The end date is in the past.")
+	case !s.End.After(s.Start):
+		return Secret{}, "", errInvalid("passwordCredentials", "Application", "The end date is not after the start date.")
+	case utf8.RuneCountInString(s.DisplayName) > maxDisplayName:
+		return Secret{}, "", errInvalid("passwordCredentials", "Application", "The display name has more than 256 characters.")
 	}
 	app, err := readApplication(tx, tenantID, appID)
 	if err != nil {
@@ -118,9 +106,8 @@ func (d *Directory) AddSecret(tx *store.Tx, tenantID, appID, displayName string,
 		return Secret{}, "", errBadRequest("The application has %d client secrets, which is the most it can have.", maxSecrets)
 	}
 	secret, text := newSecret()
-	secret.DisplayName = displayName
-	secret.Start = now
-	secret.End = end.UTC()
+	secret.DisplayName, secret.OnPrincipal = s.DisplayName, s.OnPrincipal
+	secret.Start, secret.End = s.Start.UTC(), s.End.UTC()
 	app.Secrets = append(app.Secrets, secret)
 	return secret, text, store.PutJSON(tx, key(applications, app.TenantID, app.ObjectID), app)
 }

@@ -89,14 +89,17 @@ func (d *Directory) PutFederatedCredential(tx *store.Tx, c FederatedCredential) 
 		}
 	}
 	if found {
-		c.Name, c.Created = list[i].Name, list[i].Created
+		c.ID, c.Name, c.Created = list[i].ID, list[i].Name, list[i].Created
 		list[i] = c
 	} else {
 		if len(list) >= d.maxCredentials {
 			return false, errCredential("The identity '%s' has %d federated identity credentials, which is the maximum number that is allowed.",
 				owner.name, len(list))
 		}
-		c.Created = d.now().UTC()
+		c.ID, c.Created = "", d.now().UTC()
+		if owner.managedIdentity == "" {
+			c.ID = newGUID()
+		}
 		list = slices.Insert(list, i, c)
 	}
 	return !found, owner.write(tx, list)

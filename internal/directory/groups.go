@@ -2,6 +2,7 @@ package directory
 
 import (
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 
@@ -24,7 +25,7 @@ func (d *Directory) CreateGroup(tx *store.Tx, tenantID, displayName string) (Pri
 	if err := checkDisplayName(displayName, "Group"); err != nil {
 		return Principal{}, err
 	}
-	return d.createPrincipal(tx, Principal{TenantID: tenantID, Type: azure.Group, DisplayName: displayName}, "")
+	return d.createPrincipal(tx, Principal{TenantID: tenantID, Type: azure.Group, DisplayName: displayName})
 }
 
 // AddMember makes a principal of the tenant, which may itself be a group, a
@@ -114,6 +115,19 @@ func (d *Directory) GroupsOf(tenantID, objectID string) []string {
 	groups := t.groupsOf(objectID)
 	t.closures.Store(objectID, groups)
 	return groups
+}
+
+// DirectGroupsOf gives the object IDs of the groups that have a principal as a
+// direct member, sorted.
+func (d *Directory) DirectGroupsOf(tenantID, objectID string) []string {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	t, ok := d.tenant(tenantID)
+	objectID = azure.Fold(objectID)
+	if !ok || t.principals[objectID] == nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(t.holders[objectID]))
 }
 
 // groupsOf walks up from a principal. Each group is visited once, so that

@@ -213,6 +213,61 @@ func (d *Directory) Applications(tenantID string) []Application {
 	return list
 }
 
+// Application gives the application with the given object ID, in any case.
+func (d *Directory) Application(tenantID, objectID string) (Application, bool) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if t, ok := d.tenant(tenantID); ok {
+		if app := t.applications[azure.Fold(objectID)]; app != nil {
+			return *app, true
+		}
+	}
+	return Application{}, false
+}
+
+// ApplicationByAppID gives the application with the given client ID, in any
+// case, whether it has a service principal or not.
+func (d *Directory) ApplicationByAppID(tenantID, appID string) (Application, bool) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if t, ok := d.tenant(tenantID); ok {
+		if app := t.appsByAppID[azure.Fold(appID)]; app != nil {
+			return *app, true
+		}
+	}
+	return Application{}, false
+}
+
+// FederatedCredentialsOf gives an owner's federated credentials, sorted by name.
+func (d *Directory) FederatedCredentialsOf(tenantID, owner string) []FederatedCredential {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if t, ok := d.tenant(tenantID); ok {
+		return t.credentials[azure.Fold(owner)]
+	}
+	return nil
+}
+
+// User gives the user with the given object ID or user principal name, in any
+// case.
+func (d *Directory) User(tenantID, idOrName string) (Principal, bool) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	t, ok := d.tenant(tenantID)
+	if !ok {
+		return Principal{}, false
+	}
+	if p := t.principals[azure.Fold(idOrName)]; p != nil && p.Type == azure.User {
+		return *p, true
+	}
+	for _, p := range t.principals {
+		if p.UserPrincipalName != "" && azure.EqualFold(p.UserPrincipalName, idOrName) {
+			return *p, true
+		}
+	}
+	return Principal{}, false
+}
+
 // Resource tells what an audience (a resource parameter, or a scope without its
 // last part) is in a tenant: a service of the cloud, or an application by its
 // client ID, "api://{client ID}" or an identifier URI, with the version of the

@@ -33,7 +33,7 @@ func (d *Directory) CreateManagedIdentity(tx *store.Tx, tenantID string, resourc
 		ServicePrincipalType: ManagedIdentityPrincipal,
 		ResourceID:           resource.String(),
 		SystemAssigned:       systemAssigned,
-	}, "")
+	})
 }
 
 // CreateUser makes a user. The user principal name must end in one of the
@@ -54,7 +54,7 @@ func (d *Directory) CreateUser(tx *store.Tx, tenantID, upn, displayName string) 
 		Type:              azure.User,
 		DisplayName:       displayName,
 		UserPrincipalName: upn,
-	}, "")
+	})
 	if err != nil {
 		return Principal{}, err
 	}
@@ -76,9 +76,9 @@ func checkUserPrincipalName(t Tenant, upn string) error {
 		"You must use one of the verified domain names in your organization: %s.", strings.Join(t.Domains, ", "))
 }
 
-// createPrincipal gives p an object ID and writes it with its guards.
-// application is the object ID of the application whose service principal p is.
-func (d *Directory) createPrincipal(tx *store.Tx, p Principal, application string) (Principal, error) {
+// createPrincipal gives p an object ID and writes it with its guards. The guard
+// of a client ID leads on to the application, if there is one.
+func (d *Directory) createPrincipal(tx *store.Tx, p Principal) (Principal, error) {
 	t, err := readTenant(tx, p.TenantID)
 	if err != nil {
 		return Principal{}, err
@@ -86,8 +86,8 @@ func (d *Directory) createPrincipal(tx *store.Tx, p Principal, application strin
 	p.TenantID = t.ID
 	p.ObjectID = newGUID()
 	p.Created = d.now().UTC()
-	if p.AppID != "" {
-		guard := clientGuard{TenantID: t.ID, Principal: p.ObjectID, Application: application}
+	if p.ServicePrincipalType == ManagedIdentityPrincipal {
+		guard := clientGuard{TenantID: t.ID, Principal: p.ObjectID}
 		if err := store.CreateJSON(tx, key(clients, p.AppID), guard, errTaken("appId")); err != nil {
 			return Principal{}, err
 		}
@@ -140,6 +140,11 @@ func (d *Directory) DeletePrincipal(tx *store.Tx, tenantID, objectID string) err
 			return err
 		}
 	}
+	return d.dropPrincipal(tx, p)
+}
+
+// dropPrincipal removes a principal's record, its name and its memberships.
+func (d *Directory) dropPrincipal(tx *store.Tx, p Principal) error {
 	if p.UserPrincipalName != "" {
 		tx.Delete(key(names, p.TenantID, p.UserPrincipalName))
 	}
@@ -159,8 +164,8 @@ func deleteClient(tx *store.Tx, p Principal) error {
 	if err != nil {
 		return fmt.Errorf("reading the client ID of %s: %w", p.ObjectID, err)
 	}
-	tx.Delete(key(clients, p.AppID))
 	if guard.Application == "" {
+		tx.Delete(key(clients, p.AppID))
 		tx.Delete(key(credentials, p.TenantID, p.ObjectID))
 		return nil
 	}
@@ -168,11 +173,6 @@ func deleteClient(tx *store.Tx, p Principal) error {
 	if err != nil {
 		return fmt.Errorf("reading the application of %s: %w", p.ObjectID, err)
 	}
-	for _, uri := range app.IdentifierURIs {
-		tx.Delete(uriKey(p.TenantID, uri))
-	}
-	tx.Delete(key(credentials, p.TenantID, app.ObjectID))
-	tx.Delete(key(objects, app.ObjectID))
-	tx.Delete(key(applications, p.TenantID, app.ObjectID))
+	dropApplication(tx, app)
 	return nil
 }

@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
@@ -62,8 +63,11 @@ type Principal struct {
 	// UserPrincipalName is a user's sign-in name.
 	UserPrincipalName string `json:"userPrincipalName,omitempty"`
 	// Members are the object IDs of a group's direct members, sorted.
-	Members []string  `json:"members,omitempty"`
-	Created time.Time `json:"created"`
+	Members []string `json:"members,omitempty"`
+	// Owners and Properties are as in [Application].
+	Owners     []string                   `json:"owners,omitempty"`
+	Properties map[string]json.RawMessage `json:"properties,omitempty"`
+	Created    time.Time                  `json:"created"`
 }
 
 // Application is an app registration. Its service principal has the same AppID
@@ -83,7 +87,14 @@ type Application struct {
 	// Certificates are the key credentials: with the private key of any of them
 	// the application signs assertions that prove it.
 	Certificates []Certificate `json:"certificates,omitempty"`
-	Created      time.Time     `json:"created"`
+	// Owners are the object IDs of the users and service principals that are
+	// said to own it, in the order in which they were added. They may have been
+	// deleted since. Nothing follows from being one.
+	Owners []string `json:"owners,omitempty"`
+	// Properties are what clients keep with the object and nothing here acts
+	// upon, by their names in Microsoft Graph.
+	Properties map[string]json.RawMessage `json:"properties,omitempty"`
+	Created    time.Time                  `json:"created"`
 }
 
 // Secret is a client secret. Its text is not kept; see secret.go.
@@ -97,6 +108,9 @@ type Secret struct {
 	Salt  []byte    `json:"salt"`
 	Start time.Time `json:"start"`
 	End   time.Time `json:"end"`
+	// OnPrincipal secrets were added to the service principal: they prove the
+	// same client, are listed there, and go with it.
+	OnPrincipal bool `json:"onPrincipal,omitempty"`
 }
 
 // Certificate is a key credential: a certificate of the application, of which
@@ -123,6 +137,9 @@ type FederatedCredential struct {
 	// Owner is the object ID of a user-assigned managed identity's principal, or
 	// that of an application (not of its service principal).
 	Owner string `json:"owner"`
+	// ID is a GUID that names an application's credential beside its name. A
+	// managed identity's have none: their resource ID names them.
+	ID string `json:"id,omitempty"`
 	// Name is unique for the owner, whatever its case.
 	Name   string `json:"name"`
 	Issuer string `json:"issuer"`
