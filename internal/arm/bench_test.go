@@ -15,6 +15,7 @@ import (
 // BenchmarkEcho, which answers as much with nothing behind it.
 
 func (w *world) server(b *testing.B) *httptest.Server {
+	b.Helper()
 	handler := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w.engine.ServeHTTP(rw, r.WithContext(azure.WithRequest(r.Context(), azure.Request{CorrelationID: "c", RequestID: "r"})))
 	})
@@ -24,6 +25,7 @@ func (w *world) server(b *testing.B) *httptest.Server {
 }
 
 func exchangeWith(b *testing.B, client *http.Client, method, url, bearer, body string, status int) {
+	b.Helper()
 	req, err := http.NewRequestWithContext(context.Background(), method, url, strings.NewReader(body))
 	must(b, err)
 	req.Header.Set("Authorization", "Bearer "+bearer)

@@ -47,8 +47,8 @@ func (x *exchange) readJSON() (json.RawMessage, error) {
 	if !utf8.Valid(body) {
 		return nil, invalidContent(body, "", errors.New("The text is not valid UTF-8")) //nolint:staticcheck // a sentence of the client's error
 	}
-	var any json.RawMessage
-	if err := json.Unmarshal(body, &any); err != nil {
+	var text json.RawMessage
+	if err := json.Unmarshal(body, &text); err != nil {
 		return nil, invalidContent(body, "", err)
 	}
 	return body, nil

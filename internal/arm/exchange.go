@@ -109,7 +109,7 @@ func (x *exchange) writeOperation(refused error) (string, error) {
 	if t.collection {
 		return "", refused
 	}
-	has := true
+	var has bool
 	if v := t.typ.virtual; v != nil {
 		has = method == http.MethodPut && v.hooks.Put != nil ||
 			method == http.MethodPatch && v.hooks.Patch != nil ||

@@ -75,21 +75,21 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
+func must(tb testing.TB, err error) {
+	tb.Helper()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
 // newWorld makes a world with the given types and resource groups, in which
 // ownerID has Owner and readerID has Reader at the subscription.
-func newWorld(t testing.TB, types ...Type) *world {
-	t.Helper()
+func newWorld(tb testing.TB, types ...Type) *world {
+	tb.Helper()
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	w := &world{t: t, dir: t.TempDir(), types: append(types, groupType()), clock: func() time.Time { return at }, logs: &lockedBuffer{}}
+	w := &world{t: tb, dir: tb.TempDir(), types: append(types, groupType()), clock: func() time.Time { return at }, logs: &lockedBuffer{}}
 	w.open()
-	t.Cleanup(w.close)
+	tb.Cleanup(w.close)
 	w.update(func(tx *store.Tx) error {
 		return w.entra.CreateTenant(tx, directory.Tenant{ID: tenantID, DisplayName: "Test", DefaultDomain: "lanyard.test"})
 	})

@@ -1,7 +1,6 @@
 package arm
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -414,10 +413,4 @@ func errNoSubscription() error {
 func errNoType(namespace, version string) error {
 	return azure.Errorf(http.StatusNotFound, "InvalidResourceType",
 		"The resource type could not be found in the namespace '%s' for api version '%s'.", namespace, version)
-}
-
-// isNotFound reports whether err is a 404 for the client.
-func isNotFound(err error) bool {
-	e, ok := errors.AsType[*azure.Error](err)
-	return ok && e.Status == http.StatusNotFound
 }

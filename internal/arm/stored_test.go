@@ -128,10 +128,10 @@ func TestLinkedScopes(t *testing.T) {
 	w.want(http.StatusCreated, http.MethodPut, thingPath("rg", "one")+version, string(text))
 }
 
-func mustID(t testing.TB, path string) azure.ResourceID {
-	t.Helper()
+func mustID(tb testing.TB, path string) azure.ResourceID {
+	tb.Helper()
 	id, err := azure.ParseResourceID(path)
-	must(t, err)
+	must(tb, err)
 	return id
 }
 

@@ -12,11 +12,11 @@ import (
 	"github.com/lanyard-id/lanyard/internal/store"
 )
 
-// needLinked ends a transaction whose linked scopes have yet to be checked. The
+// linkedError ends a transaction whose linked scopes have yet to be checked. The
 // guard's decisions are audited, so they are made outside of what may run again.
-type needLinked struct{ linked []Linked }
+type linkedError struct{ linked []Linked }
 
-func (*needLinked) Error() string { return "linked scopes are not yet checked" }
+func (*linkedError) Error() string { return "linked scopes are not yet checked" }
 
 // storedWrite serves PUT and PATCH.
 func (x *exchange) storedWrite() error {
@@ -34,7 +34,7 @@ func (x *exchange) storedWrite() error {
 	for {
 		w.checked = checked
 		revision, err := x.engine.cfg.Store.Update(x.ctx, w.commit)
-		if need, ok := errors.AsType[*needLinked](err); ok {
+		if need, ok := errors.AsType[*linkedError](err); ok {
 			if err := x.checkLinked(need.linked, "write", checked); err != nil {
 				return err
 			}
@@ -98,7 +98,7 @@ func (w *writing) commit(tx *store.Tx) error {
 			return err
 		}
 		if slices.ContainsFunc(linked, func(l Linked) bool { return !w.checked[l.Action+" "+l.Scope.Key()] }) {
-			return &needLinked{linked}
+			return &linkedError{linked}
 		}
 	}
 	rec, err := t.typ.stored.put(w.ctx, in)

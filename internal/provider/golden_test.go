@@ -69,6 +69,7 @@ func TestGolden(t *testing.T) {
 }
 
 func playFile(t *testing.T, file string) {
+	t.Helper()
 	archive, err := txtar.ParseFile(file)
 	must(t, err)
 	p := newPlay(t, string(archive.Comment))
@@ -105,9 +106,9 @@ type play struct {
 	unknown  []string // GUIDs of answers in order
 }
 
-func newPlay(t testing.TB, comment string) *play {
+func newPlay(tb testing.TB, comment string) *play {
 	lines := strings.Split(comment, "\n")
-	p := &play{testWorld: newWorld(t, slices.Contains(lines, "strict"))}
+	p := &play{testWorld: newWorld(tb, slices.Contains(lines, "strict"))}
 	for _, line := range lines {
 		words := strings.Fields(line)
 		if len(words) < 2 {

@@ -97,13 +97,13 @@ func (s *syncBuffer) String() string {
 	return s.b.String()
 }
 
-func newWorld(t testing.TB, strict bool) *testWorld {
-	t.Helper()
+func newWorld(tb testing.TB, strict bool) *testWorld {
+	tb.Helper()
 	w := &testWorld{
-		t: t, dir: t.TempDir(), strict: strict, clock: &testClock{now: testStart}, logs: &syncBuffer{},
+		t: tb, dir: tb.TempDir(), strict: strict, clock: &testClock{now: testStart}, logs: &syncBuffer{},
 		known: map[string]string{"tenant": tenantID, "other.tenant": otherTenantID, "sub": subscriptionID, "other.sub": otherSubID},
 	}
-	t.Cleanup(func() { w.close() })
+	tb.Cleanup(func() { w.close() })
 	w.open()
 	w.update(func(tx *store.Tx) error {
 		for _, id := range []string{tenantID, otherTenantID} {
@@ -184,10 +184,10 @@ func (w *testWorld) update(f func(tx *store.Tx) error) {
 	must(w.t, err)
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
+func must(tb testing.TB, err error) {
+	tb.Helper()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
@@ -268,13 +268,13 @@ func (w *testWorld) bearer(name string, options ...string) string {
 }
 
 // forge signs a token anew with a key of its own.
-func forge(t testing.TB, raw string) string {
-	t.Helper()
+func forge(tb testing.TB, raw string) string {
+	tb.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	must(t, err)
+	must(tb, err)
 	signed := raw[:strings.LastIndexByte(raw, '.')]
 	signature, err := signRS256(key, signed)
-	must(t, err)
+	must(tb, err)
 	return signed + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
