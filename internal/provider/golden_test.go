@@ -107,6 +107,7 @@ type play struct {
 }
 
 func newPlay(tb testing.TB, comment string) *play {
+	tb.Helper()
 	lines := strings.Split(comment, "\n")
 	p := &play{testWorld: newWorld(tb, slices.Contains(lines, "strict"))}
 	for _, line := range lines {
