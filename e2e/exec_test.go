@@ -88,7 +88,7 @@ func TestExecPassesThrough(t *testing.T) {
 	if _, _, code := lanyardExec(t, "--identity", *who.ID, "--", "sh", "-c", "kill -TERM $$"); code != 128+15 {
 		t.Errorf("ended by SIGTERM: exit code %d, want 143", code)
 	}
-	if _, complaints, code := lanyardExec(t, "--identity", "nobody-of-that-name", "--", "true"); code != 1 || !strings.Contains(complaints, "no user-assigned identity") {
+	if _, complaints, code := lanyardExec(t, "--identity", "nobody-of-that-name", "--", "true"); code != 1 || !strings.Contains(complaints, "no such user-assigned identity") {
 		t.Errorf("an unknown identity: exit code %d\n%s", code, complaints)
 	}
 }

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,40 +9,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
-	"time"
 
 	"github.com/lanyard-id/lanyard/internal/server"
 )
-
-// requestTimeout bounds one request of the command to a cloud.
-const requestTimeout = 30 * time.Second
-
-// cloudClient speaks to the cloud of an environment file: every name leads to
-// its listener, and its authority alone is trusted.
-func cloudClient(env server.Environment) (*http.Client, error) {
-	ca, err := os.ReadFile(env.CAFile)
-	if err != nil {
-		return nil, fmt.Errorf("reading the cloud's authority: %w; start the cloud again to have the file written", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(ca) {
-		return nil, fmt.Errorf("the cloud's authority %s holds no PEM certificate", env.CAFile)
-	}
-	return &http.Client{
-		Timeout: requestTimeout,
-		Transport: &http.Transport{
-			DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-				return (&net.Dialer{}).DialContext(ctx, network, env.DialAddress())
-			},
-			TLSClientConfig:   &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
-			ForceAttemptHTTP2: true,
-		},
-		// The cloud redirects nobody; a secret must not follow someone who does.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}, nil
-}
 
 // tokenRequest is a client-credentials request: a secret or an assertion.
 type tokenRequest struct {
@@ -53,7 +21,7 @@ type tokenRequest struct {
 
 // getToken asks the token service for an access token.
 func getToken(ctx context.Context, env server.Environment, r tokenRequest) (string, error) {
-	client, err := cloudClient(env)
+	client, err := env.Client()
 	if err != nil {
 		return "", err
 	}

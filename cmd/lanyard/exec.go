@@ -132,7 +132,7 @@ func actasClient(env server.Environment) (*actas.Client, error) {
 	if env.Bootstrap.ClientSecret == "" {
 		return nil, errors.New("the environment file holds no secret of the operator: take that of the replica which made it")
 	}
-	http, err := cloudClient(env)
+	http, err := env.Client()
 	if err != nil {
 		return nil, err
 	}

@@ -66,7 +66,7 @@ func ready(ts *testscript.TestScript, neg bool, args []string) {
 func answersReady(env server.Environment) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	client, err := cloudClient(env)
+	client, err := env.Client()
 	if err != nil {
 		return false
 	}

@@ -36,6 +36,9 @@ unless --issuer-allow names their range.`,
   # One for a test, in a directory of its own
   lanyard up --data "$(mktemp -d)"
 
+  # One whose metadata service makes this machine the identity "orders"
+  lanyard up --imds 127.0.0.1:8169 --imds-identity orders
+
   # One that accepts tokens of a cluster on this machine
   lanyard up --issuer-allow 127.0.0.1/32 --issuer-ca cluster-ca.pem`,
 		Args: noArguments,
@@ -61,6 +64,8 @@ unless --issuer-allow names their range.`,
 	f.StringArrayVar(&cfg.IssuerAllow, "issuer-allow", nil, "address range, as `CIDR`, in which issuers may lie though it is not public (repeatable)")
 	f.StringVar(&cfg.IssuerCAFile, "issuer-ca", "", "PEM `FILE` of authorities for issuers, beside the system's")
 	f.StringSliceVar(&cfg.Aliases, "aliases", cfg.Aliases, "Azure's own host names to answer to, separated by commas; \"\" for none")
+	f.StringVar(&cfg.IMDS.Listen, "imds", "", "serve the instance metadata service, for development, on `HOST:PORT` (loopback or link-local)")
+	f.StringArrayVar(&cfg.IMDS.Identities, "imds-identity", nil, "identity of this machine there: `NAME`, resource ID or client ID (repeatable)")
 	f.BoolVar(&cfg.StrictAzure, "strict-azure", false, "refuse Lanyard's extensions and keep Azure's limits")
 	f.StringVar(&cfg.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&cfg.LogFormat, "log-format", "text", "text or json")

@@ -2,7 +2,9 @@ package actas
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 
@@ -10,6 +12,10 @@ import (
 
 	"github.com/lanyard-id/lanyard/internal/azure"
 )
+
+// ErrNoSuchIdentity is what Find fails with when there is no such identity, or
+// none that the caller may read.
+var ErrNoSuchIdentity = errors.New("no such user-assigned identity")
 
 // identitiesVersion is the api-version of user-assigned identities that is
 // asked for.
@@ -65,7 +71,7 @@ func (c *Client) Find(ctx context.Context, reference string) (Identity, error) {
 	case 1:
 		return found[0], nil
 	case 0:
-		return Identity{}, fmt.Errorf("no user-assigned identity %q in subscription %s that this caller may read%s", reference, c.cfg.SubscriptionID, among(all, func(i Identity) string { return i.Name }))
+		return Identity{}, fmt.Errorf("%w: %q in subscription %s, among those that this caller may read%s", ErrNoSuchIdentity, reference, c.cfg.SubscriptionID, among(all, func(i Identity) string { return i.Name }))
 	default:
 		return Identity{}, fmt.Errorf("%d identities are named %q; name one by its resource ID%s", len(found), reference, among(found, func(i Identity) string { return i.ResourceID }))
 	}
@@ -74,7 +80,7 @@ func (c *Client) Find(ctx context.Context, reference string) (Identity, error) {
 // among lists a few identities for an error.
 func among(all []Identity, show func(Identity) string) string {
 	if len(all) == 0 {
-		return ""
+		return "; there is none"
 	}
 	const most = 8
 	names := make([]string, 0, most)
@@ -98,6 +104,9 @@ func (c *Client) byResourceID(ctx context.Context, reference string) (Identity, 
 	}
 	var d document
 	if err := c.get(ctx, c.cfg.ResourceManager+id.String()+"?api-version="+identitiesVersion, &d); err != nil {
+		if known, ok := errors.AsType[*azure.Error](err); ok && known.Status == http.StatusNotFound {
+			return Identity{}, fmt.Errorf("%w: %s", ErrNoSuchIdentity, known.Message)
+		}
 		return Identity{}, err
 	}
 	return d.identity(), nil

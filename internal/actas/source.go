@@ -2,6 +2,7 @@ package actas
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"golang.org/x/sync/singleflight"
@@ -15,19 +16,54 @@ import (
 // of them a refusal, an unknown selector "Identity not found". It keeps a token
 // until half of its life has passed.
 type Source struct {
-	client     *Client
-	identities []Identity
+	client *Client
+	// references name the identities that are looked up when they are asked for;
+	// empty where they are known already.
+	references []string
 
 	flights singleflight.Group
 	mu      sync.Mutex
+	known   []Identity
 	kept    map[key]accessToken
 }
 
 type key struct{ clientID, resource string }
 
-// Source makes a source of the given identities.
+// Source makes a source of identities that were found.
 func (c *Client) Source(identities ...Identity) *Source {
-	return &Source{client: c, identities: identities, kept: map[key]accessToken{}}
+	return &Source{client: c, known: identities, kept: map[key]accessToken{}}
+}
+
+// Named makes a source of identities by what [Client.Find] takes. They need not
+// exist yet, and one that was deleted and made anew is found again.
+func (c *Client) Named(references ...string) *Source {
+	return &Source{client: c, references: references, kept: map[key]accessToken{}}
+}
+
+// identities are those that the source has now. Looking one up anew is tried
+// when what was known is not what is asked for, or no longer good.
+func (s *Source) identities(ctx context.Context, anew bool) ([]Identity, error) {
+	s.mu.Lock()
+	known := s.known
+	s.mu.Unlock()
+	if len(s.references) == 0 || len(known) == len(s.references) && !anew {
+		return known, nil
+	}
+	found := make([]Identity, 0, len(s.references))
+	for _, reference := range s.references {
+		who, err := s.client.Find(ctx, reference)
+		if errors.Is(err, ErrNoSuchIdentity) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, who)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.known = found
+	return found, nil
 }
 
 // maxKept bounds the tokens that are kept; resources are what a program names.
@@ -35,7 +71,26 @@ const maxKept = 1024
 
 // Token gives the token of the identity that r selects.
 func (s *Source) Token(ctx context.Context, r imds.Request) (imds.Token, error) {
-	who, err := s.choose(r.Selector)
+	token, err := s.token(ctx, r, false)
+	if err != nil && len(s.references) > 0 && refused(err) {
+		return s.token(ctx, r, true)
+	}
+	return token, err
+}
+
+// refused reports whether an error is a decision on what was asked for, not a
+// fault on the way.
+func refused(err error) bool {
+	known, ok := errors.AsType[*azure.Error](err)
+	return ok && known.Status < 500
+}
+
+func (s *Source) token(ctx context.Context, r imds.Request, anew bool) (imds.Token, error) {
+	identities, err := s.identities(ctx, anew)
+	if err != nil {
+		return imds.Token{}, err
+	}
+	who, err := choose(identities, r.Selector)
 	if err != nil {
 		return imds.Token{}, err
 	}
@@ -78,18 +133,19 @@ func (s *Source) fetch(ctx context.Context, k key, who Identity) (accessToken, e
 	}
 }
 
-func (s *Source) choose(selector imds.Selector) (Identity, error) {
+// choose finds the identity that a selector means.
+func choose(identities []Identity, selector imds.Selector) (Identity, error) {
 	if selector.Kind == imds.NoSelector {
-		switch len(s.identities) {
+		switch len(identities) {
 		case 0:
 			return Identity{}, imds.ErrIdentityNotFound
 		case 1:
-			return s.identities[0], nil
+			return identities[0], nil
 		default:
 			return Identity{}, imds.ErrSeveralIdentities
 		}
 	}
-	for _, i := range s.identities {
+	for _, i := range identities {
 		name := map[imds.SelectorKind]string{imds.ByClientID: i.ClientID, imds.ByObjectID: i.ObjectID, imds.ByResourceID: i.ResourceID}[selector.Kind]
 		if azure.EqualFold(name, selector.Value) {
 			return i, nil

@@ -77,6 +77,8 @@ type Config struct {
 	Limits LimitsConfig `json:"limits"`
 	// Metrics configures where metrics are served.
 	Metrics MetricsConfig `json:"metrics"`
+	// IMDS configures an instance metadata service for development.
+	IMDS IMDSConfig `json:"imds"`
 	// Proxy configures the loopback proxy for clients without DNS.
 	Proxy ProxyConfig `json:"proxy"`
 

@@ -75,6 +75,9 @@ func (c Config) complete() (Config, error) {
 		setDefault(&c.EnvFile, filepath.Join(dir, envFileName))
 		setDefault(&c.AuditLog.Path, filepath.Join(dir, "audit.log"))
 	}
+	if err := c.IMDS.check(); err != nil {
+		bad("imds", "%v", err)
+	}
 	if err := checkListen(c.Listen); err != nil {
 		bad("listen", "%v", err)
 	}

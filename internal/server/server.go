@@ -33,6 +33,9 @@ type Server struct {
 	// metrics and its listener are nil unless metrics.listen is set.
 	metricsListener net.Listener
 	metrics         *http.Server
+	// imds and its listener are nil unless imds.listen is set.
+	imdsListener net.Listener
+	imds         *http.Server
 	// proxy is nil unless it is enabled.
 	proxy *proxy.Proxy
 
@@ -112,7 +115,7 @@ func (s *Server) open(ctx context.Context) error {
 	})
 	s.https.TLSConfig = tlsConfig(certificate)
 	s.env = s.environment(record, bootstrap, caFile)
-	return nil
+	return s.openIMDS()
 }
 
 // openStorage opens the data directory, the store and the audit log.
@@ -229,6 +232,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.metrics != nil {
 		serve("the metrics listener", func() error { return s.metrics.Serve(s.metricsListener) })
 	}
+	if s.imds != nil {
+		serve("the metadata service", func() error { return s.imds.Serve(s.imdsListener) })
+	}
 	if s.proxy != nil {
 		serve("the proxy", s.proxy.Serve)
 	}
@@ -288,7 +294,11 @@ func (s *Server) linger() {
 func (s *Server) drain() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(s.cfg.ShutdownGrace))
 	defer cancel()
-	err := s.https.Shutdown(ctx)
+	var err error
+	if s.imds != nil { // its requests wait for the others
+		err = s.imds.Shutdown(ctx)
+	}
+	err = errors.Join(err, s.https.Shutdown(ctx))
 	if errors.Is(err, context.DeadlineExceeded) {
 		s.log.Warn("requests were cut: they ran longer than the grace for stopping", "grace", time.Duration(s.cfg.ShutdownGrace))
 		err = s.https.Close()
@@ -308,7 +318,7 @@ func (s *Server) drain() error {
 func (s *Server) Close() error {
 	s.closeOnce.Do(func() {
 		var errs []error
-		for _, l := range []net.Listener{s.listener, s.metricsListener} {
+		for _, l := range []net.Listener{s.listener, s.metricsListener, s.imdsListener} {
 			if l != nil {
 				if err := l.Close(); !errors.Is(err, net.ErrClosed) {
 					errs = append(errs, err)
