@@ -11,14 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// exitStatus is the exit code of a program that was run, which becomes this
+// exitError is the exit code of a program that was run, which becomes this
 // command's own.
-type exitStatus int
+type exitError int
 
-func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
 // runProgram runs a program with this process's terminal and files, passes
-// signals on, and gives its exit code as an [exitStatus]: 128 and the signal's
+// signals on, and gives its exit code as an [exitError]: 128 and the signal's
 // number where a signal ended it, 126 and 127 where it could not be started, as
 // shells have it.
 func runProgram(args, environ []string) error {
@@ -35,9 +35,9 @@ func runProgram(args, environ []string) error {
 	if err := program.Start(); err != nil {
 		fmt.Fprintln(os.Stderr, "lanyard exec:", err)
 		if errors.Is(err, os.ErrPermission) {
-			return exitStatus(126)
+			return exitError(126)
 		}
-		return exitStatus(127)
+		return exitError(127)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- program.Wait() }()
@@ -62,9 +62,9 @@ func statusOf(program *exec.Cmd, err error) error {
 		return fmt.Errorf("waiting for %s: %w", program.Path, err)
 	}
 	if status, ok := failed.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		return exitStatus(128 + int(status.Signal()))
+		return exitError(128 + int(status.Signal()))
 	}
-	return exitStatus(failed.ExitCode())
+	return exitError(failed.ExitCode())
 }
 
 // fromTerminal reports whether a signal is one that the terminal sends to all

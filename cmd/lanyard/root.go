@@ -38,7 +38,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err == nil {
 		return exitOK
 	}
-	if status, ok := errors.AsType[exitStatus](err); ok {
+	if status, ok := errors.AsType[exitError](err); ok {
 		return int(status) // the program that was run has said all there is
 	}
 	fmt.Fprintln(stderr, "lanyard:", err)

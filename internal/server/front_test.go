@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -151,8 +152,8 @@ func TestPanic(t *testing.T) {
 	// An answer that has begun is cut, so that nobody takes it for whole.
 	func() {
 		defer func() {
-			if v := recover(); v != http.ErrAbortHandler { //nolint:errorlint // a panic value
-				t.Errorf("after half an answer the front panicked with %v, want http.ErrAbortHandler", v)
+			if err, _ := recover().(error); !errors.Is(err, http.ErrAbortHandler) {
+				t.Errorf("after half an answer the front panicked with %v, want http.ErrAbortHandler", err)
 			}
 		}()
 		ask(f, httptest.NewRequest(http.MethodGet, "https://management.d.test/begun", nil))

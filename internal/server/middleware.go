@@ -36,12 +36,12 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() {
 		status := rec.status
 		v := recover()
-		switch {
-		case v == nil:
+		switch v {
+		case nil:
 			if status == 0 {
 				status = http.StatusOK // net/http's own, for an empty answer
 			}
-		case v == http.ErrAbortHandler: //nolint:errorlint // a panic value, compared as net/http does
+		case http.ErrAbortHandler:
 			status = 499 // the answer was cut; a status that no handler writes
 		default:
 			f.log.ErrorContext(r.Context(), "a request's handler panicked", "plane", string(p), "panic", fmt.Sprint(v),

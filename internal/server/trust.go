@@ -78,8 +78,7 @@ func writeFile(path string, content []byte, mode fs.FileMode) (err error) {
 	defer func() {
 		if err != nil {
 			f.Close()
-			os.Remove(f.Name())
-			err = fmt.Errorf("writing %s: %w", path, err)
+			err = errors.Join(fmt.Errorf("writing %s: %w", path, err), os.Remove(f.Name()))
 		}
 	}()
 	if err := f.Chmod(mode); err != nil {
