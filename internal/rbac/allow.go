@@ -13,10 +13,11 @@ type Question struct {
 	// Principals are the object IDs that count as the caller: its own first, then
 	// its groups', nested ones too.
 	Principals []string
-	// Action, Data and Scope are as in [Request].
-	Action string
-	Data   bool
-	Scope  azure.ResourceID
+	// Action, Data, Scope and Unconditional are as in [Request].
+	Action        string
+	Data          bool
+	Scope         azure.ResourceID
+	Unconditional bool
 	// Attributes for conditions, by name; see [Request].
 	RequestAttributes, ResourceAttributes, PrincipalAttributes map[string][]string
 	// Now is @Environment[UtcNow].
@@ -217,6 +218,9 @@ func (e *evaluation) permits(g *grant, p *permission) bool {
 		return false
 	}
 	if p.conditionErr != nil || g.conditionErr != nil {
+		return false
+	}
+	if e.q.Unconditional && (p.condition != nil || g.condition != nil) {
 		return false
 	}
 	return (p.condition == nil || p.condition.met(&e.in)) &&

@@ -244,7 +244,7 @@ func oracle(assignments []Assignment, roles map[string]RoleDefinition, q Questio
 		if !containsFold(q.Principals, a.PrincipalID) || !oracleAbove(a.Scope.String(), q.Scope.String()) {
 			continue
 		}
-		if !oracleCondition(a.Condition, q) {
+		if !oracleCondition(a.Condition, q) || q.Unconditional && a.Condition != "" {
 			continue
 		}
 		for _, p := range roles[a.RoleDefinitionID].Permissions {
@@ -252,7 +252,8 @@ func oracle(assignments []Assignment, roles map[string]RoleDefinition, q Questio
 			if q.Data {
 				grant, except = p.DataActions, p.NotDataActions
 			}
-			if oracleAny(grant, q.Action) && !oracleAny(except, q.Action) && oracleCondition(p.Condition, q) {
+			if oracleAny(grant, q.Action) && !oracleAny(except, q.Action) && oracleCondition(p.Condition, q) &&
+				(!q.Unconditional || p.Condition == "") {
 				return true
 			}
 		}
@@ -342,6 +343,7 @@ func TestAllowAgainstOracle(t *testing.T) {
 		q := Question{
 			Principals: rapid.SliceOfNDistinct(principal, 1, 3, rapid.ID[string]).Draw(rt, "principals"),
 			Action:     action.Draw(rt, "action"), Data: rapid.Bool().Draw(rt, "data"), Scope: scopeOf(t, scope.Draw(rt, "target")),
+			Unconditional: rapid.Bool().Draw(rt, "unconditional"),
 		}
 		if color := rapid.SampledFrom([]string{"", "red", "blue"}).Draw(rt, "color"); color != "" {
 			q.RequestAttributes = map[string][]string{"t:color": {color}}

@@ -127,6 +127,8 @@ func (p *Policy) outcome(e *evaluation, g *grant) (name, outcome string) {
 			return name, "the role's condition can't be read (" + perm.conditionErr.Error() + ")"
 		case g.conditionErr != nil:
 			return name, "the assignment's condition can't be read (" + g.conditionErr.Error() + ")"
+		case e.q.Unconditional && (perm.condition != nil || g.condition != nil):
+			outcome = "it has a condition, and only assignments without one give this"
 		case perm.condition != nil && !perm.condition.met(&e.in):
 			outcome = "the role's condition is not met (" + clip(perm.condition.text) + ")"
 		case g.condition != nil && !g.condition.met(&e.in):

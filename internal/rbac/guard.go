@@ -178,6 +178,7 @@ func (g *Guard) decide(r Request) (Decision, error) {
 		Action:             r.Action,
 		Data:               r.Data,
 		Scope:              r.Scope,
+		Unconditional:      r.Unconditional,
 		RequestAttributes:  r.RequestAttributes,
 		ResourceAttributes: r.ResourceAttributes,
 		Now:                g.now(),

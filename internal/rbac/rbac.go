@@ -90,6 +90,10 @@ type Request struct {
 	Data bool
 	// Scope is the resource, or the scope above it, that the action is on.
 	Scope azure.ResourceID
+	// Unconditional lets only assignments and permissions count that have no
+	// condition: for actions which a condition's author could not have thought
+	// of, and by which whatever the condition withholds could be had.
+	Unconditional bool
 	// RequestAttributes and ResourceAttributes are what conditions may ask for
 	// as @Request[name] and @Resource[name], by name:
 	// "Microsoft.Authorization/roleAssignments:RoleDefinitionId". The suboperation
