@@ -143,7 +143,12 @@ func build(dir, bin string, packages ...string) error {
 
 // up runs "lanyard up" until stop, and returns when it says that it is ready.
 func up(lanyard, data string, flags ...string) (stop func() error, err error) {
-	cmd := exec.Command(lanyard, append([]string{"up", "--data", data}, flags...)...)
+	return upBy([]string{lanyard}, data, flags...)
+}
+
+// upBy is up where lanyard is run by another command, whose arguments go before.
+func upBy(lanyard []string, data string, flags ...string) (stop func() error, err error) {
+	cmd := exec.Command(lanyard[0], append(append(lanyard[1:len(lanyard):len(lanyard)], "up", "--data", data), flags...)...)
 	var logs bytes.Buffer
 	cmd.Stderr = &logs
 	stdout, err := cmd.StdoutPipe()

@@ -62,11 +62,15 @@ func (l language) available(t *testing.T) {
 
 // program is the command line that reads the secret "greeting".
 func (l language) program(vault armkeyvault.Vault, kind string) []string {
+	return append(l.programAt(*vault.Properties.VaultURI), kind)
+}
+
+func (l language) programAt(vaultURL string) []string {
 	args := slices.Clone(l.command)
 	if l.name == "Go" {
 		args[0] = filepath.Join(world.bin, args[0])
 	}
-	return append(args, *vault.Properties.VaultURI, "greeting", kind)
+	return append(args, vaultURL, "greeting")
 }
 
 // readSecret runs the program with the variables given on top of those of
