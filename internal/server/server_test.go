@@ -460,6 +460,29 @@ func TestStartEnds(t *testing.T) {
 	}
 }
 
+// dialTCP opens a bare connection.
+func dialTCP(t *testing.T, c *running) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", c.Env().DialAddress())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// dialTLS opens a connection for HTTP/1.1.
+func dialTLS(t *testing.T, c *running) *tls.Conn {
+	t.Helper()
+	cfg := c.client(t).Transport.(*http.Transport).TLSClientConfig.Clone()
+	cfg.ServerName, cfg.NextProtos = c.Env().Domain, []string{"http/1.1"}
+	conn := tls.Client(dialTCP(t, c), cfg)
+	if err := conn.HandshakeContext(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
 // waitFor waits for a condition.
 func waitFor(t *testing.T, condition func() bool) {
 	t.Helper()
