@@ -23,6 +23,7 @@ type Directory struct {
 	services       []azure.Service
 	now            func() time.Time
 	maxCredentials int
+	strict         bool
 	log            *slog.Logger
 
 	mu   sync.RWMutex // guards view and everything below it
@@ -42,6 +43,17 @@ func WithFederatedCredentialLimit(n int) Option {
 				n, DefaultFederatedCredentials)
 		}
 		d.maxCredentials = n
+		return nil
+	}
+}
+
+// WithStrict refuses what Azure refuses and Lanyard otherwise allows: flexible
+// federated credentials of managed identities, and such credentials for other
+// issuers and claims than those on Azure's list (see [Expression.AllowedOnAzure]).
+// Credentials that were written before stay as they are.
+func WithStrict() Option {
+	return func(d *Directory) error {
+		d.strict = true
 		return nil
 	}
 }

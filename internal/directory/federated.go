@@ -53,7 +53,8 @@ func errConcurrent(resourceID string) *azure.Error {
 //     digit;
 //   - issuer, subject and exactly one audience are given, at most 600 characters
 //     each, which bounds the description too. A claims matching expression of
-//     language version 1 may stand in place of the subject;
+//     language version 1 may stand in place of the subject (see [Expression],
+//     and [WithStrict] for whom Azure allows one);
 //   - issuer and subject are, to the letter, those of no other credential of the
 //     owner (409);
 //   - an owner has at most 20 (see [WithFederatedCredentialLimit]).
@@ -74,6 +75,9 @@ func (d *Directory) PutFederatedCredential(tx *store.Tx, c FederatedCredential) 
 	}
 	owner, err := readOwner(tx, c.TenantID, c.Owner)
 	if err != nil {
+		return false, err
+	}
+	if err := d.checkExpression(owner, c); err != nil {
 		return false, err
 	}
 	c.TenantID, c.Owner = owner.tenantID, owner.objectID
