@@ -82,7 +82,11 @@ type Keys struct {
 // would end every token that is out.
 //
 // now is the clock; nil is time.Now. log may be nil.
-func OpenKeys(ctx context.Context, st *store.Store, now func() time.Time, log *slog.Logger) (*Keys, error) {
+func OpenKeys(ctx context.Context, st *store.Store, now func() time.Time, log *slog.Logger, opts ...KeysOption) (*Keys, error) {
+	var options keysOptions
+	for _, o := range opts {
+		o(&options)
+	}
 	if now == nil {
 		now = time.Now
 	}
@@ -103,7 +107,11 @@ func OpenKeys(ctx context.Context, st *store.Store, now func() time.Time, log *s
 		return nil, err
 	}
 	if len(k.set.Load().keys) == 0 {
-		if err := k.createFirst(ctx); err != nil {
+		if options.first == nil {
+			options.first = MakeFirstKey(now)
+			defer options.first.Wait()
+		}
+		if err := k.createFirst(ctx, options.first); err != nil {
 			return nil, fmt.Errorf("making the first signing key: %w", err)
 		}
 	}
@@ -111,8 +119,8 @@ func OpenKeys(ctx context.Context, st *store.Store, now func() time.Time, log *s
 }
 
 // createFirst makes the first key, unless another replica does so before.
-func (k *Keys) createFirst(ctx context.Context) error {
-	made, err := newRecord(k.now(), 0)
+func (k *Keys) createFirst(ctx context.Context, first *FirstKey) error {
+	made, err := first.take(ctx)
 	if err != nil {
 		return err
 	}

@@ -27,6 +27,35 @@ func TestFirstStartMakesOneKey(t *testing.T) {
 	}
 }
 
+// A key that was prepared becomes the first one, and that of one cloud alone;
+// where there is a key already it stays unused.
+func TestPreparedFirstKey(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	first := MakeFirstKey(c.now)
+	st := openStore(t, t.TempDir(), 1)
+	k, err := OpenKeys(t.Context(), st, c.now, nil, WithFirstKey(first))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := k.List()
+	if len(list) != 1 || list[0].ID != first.record.key().ID || !list[0].SignsFrom.Equal(start) {
+		t.Fatalf("keys %+v, want the prepared one", list)
+	}
+	if _, err := OpenKeys(t.Context(), openStore(t, t.TempDir(), 1), c.now, nil, WithFirstKey(first)); err == nil {
+		t.Error("two clouds have the same key")
+	}
+	late := MakeFirstKey(c.now)
+	again, err := OpenKeys(t.Context(), st, c.now, nil, WithFirstKey(late))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(list, again.List()); diff != "" {
+		t.Error(diff)
+	}
+	late.Wait()
+}
+
 func TestRestartKeepsKeys(t *testing.T) {
 	t.Parallel()
 	dir, c := t.TempDir(), newClock()
