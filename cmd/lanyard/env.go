@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/lanyard-id/lanyard/internal/server"
 )
 
 // newEnv makes `lanyard env`.
@@ -23,23 +26,28 @@ func newEnv() *cobra.Command {
 its operator: where the token service is, whom to trust, which proxy leads to the
 cloud's names, and the operator's credentials. The output holds secrets.
 
-With the shell form, evaluate the output; the json form is one object of names
-and values.`,
+Evaluate the output in a shell. The formats are:
+` + formatsHelp() + `
+json is one object of names and values.`,
 		Example: `  eval "$(lanyard env)"
+
+  # az, in a configuration of its own
+  eval "$(lanyard env --format az)"
 
   # For a program in another directory
   lanyard env --format json --env-file /tmp/cloud/env.json`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			write, ok := map[string]func(io.Writer, []variable) error{"shell": writeShell, "json": writeVariablesJSON}[format]
-			if !ok {
-				return usageError{fmt.Errorf("format %q is neither shell nor json", format)}
+			at := slices.IndexFunc(envFormats, func(f envFormat) bool { return f.name == format })
+			if at < 0 {
+				return usageError{fmt.Errorf("there is no format %q; there are %s", format, strings.Join(formatNames(), ", "))}
 			}
+			write := envFormats[at].write
 			if out.json() {
 				if cmd.Flags().Changed("format") && format != "json" {
 					return usageError{errors.New("-o json and --format " + format + " say different things")}
 				}
-				write = writeVariablesJSON
+				write = func(w io.Writer, _ server.Environment, vars []variable) error { return writeVariablesJSON(w, vars) }
 			}
 			env, envFile, err := where.load()
 			if err != nil {
@@ -49,21 +57,37 @@ and values.`,
 			if err != nil {
 				return fmt.Errorf("reading the cloud's authority: %w; start the cloud again to have the file written", err)
 			}
-			return write(cmd.OutOrStdout(), vars)
+			return write(cmd.OutOrStdout(), env, vars)
 		},
 	}
 	where.add(cmd)
-	cmd.Flags().StringVar(&format, "format", "shell", "`shell` or json")
-	mustComplete(cmd, "format", "shell", "json")
+	cmd.Flags().StringVar(&format, "format", "shell", "`FORMAT`: "+strings.Join(formatNames(), ", "))
+	mustComplete(cmd, "format", formatNames()...)
 	addOutput(cmd, &out)
 	return cmd
+}
+
+func formatNames() []string {
+	names := make([]string, 0, len(envFormats))
+	for _, f := range envFormats {
+		names = append(names, f.name)
+	}
+	return names
+}
+
+func formatsHelp() string {
+	var b strings.Builder
+	for _, f := range envFormats {
+		fmt.Fprintf(&b, "\n  %-10s %s", f.name, f.help)
+	}
+	return b.String() + "\n"
 }
 
 // writeShell writes assignments that every POSIX shell evaluates to exactly the
 // values.
 func writeShell(w io.Writer, vars []variable) error {
 	for _, v := range vars {
-		if _, err := fmt.Fprintf(w, "export %s='%s'\n", v.name, strings.ReplaceAll(v.value, "'", `'\''`)); err != nil {
+		if _, err := fmt.Fprintf(w, "export %s=%s\n", v.name, shellQuote(v.value)); err != nil {
 			return err
 		}
 	}
