@@ -2,6 +2,7 @@ package arm
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -53,9 +54,11 @@ func BenchmarkPut(b *testing.B) {
 	w := newWorld(b, thingType())
 	w.group("rg")
 	w.want(http.StatusCreated, http.MethodPut, thingPath("rg", "one")+version, small)
-	srv, bearer := w.server(b), w.bearer(ownerID)
+	srv, bearer, size := w.server(b), w.bearer(ownerID), 1
 	for b.Loop() {
-		exchangeWith(b, srv.Client(), http.MethodPut, srv.URL+thingPath("rg", "one")+version, bearer, small, http.StatusOK)
+		size++
+		body := fmt.Sprintf(`{"location":"westeurope","properties":{"size":%d}}`, size)
+		exchangeWith(b, srv.Client(), http.MethodPut, srv.URL+thingPath("rg", "one")+version, bearer, body, http.StatusOK)
 	}
 }
 

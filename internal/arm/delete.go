@@ -94,8 +94,9 @@ func (x *exchange) startDelete(answerNow bool) error {
 			return err
 		}
 		if rec.ProvisioningState == Deleting {
-			op, err = loadOperation(tx.Get, rec.Operation)
-			return err
+			if op, err = loadOperation(tx.Get, rec.Operation); err != nil || op != nil && !op.ended() {
+				return err
+			}
 		}
 		if rec.Operation != "" {
 			if err := abandon(tx, rec.Operation, x.now); err != nil {

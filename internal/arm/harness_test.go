@@ -298,7 +298,7 @@ type thing struct {
 func thingType(change ...func(*Spec, *Hooks[thing])) Type {
 	spec := Spec{
 		Name: "Test.Things/things", Versions: []string{"2021-04-01"}, In: AtResourceGroup, Tracked: true,
-		SystemData: true, ProvisioningState: true, ETag: "eTag",
+		SystemData: true, ProvisioningState: true, ETag: "eTag", Members: []string{"kind", "sku"},
 	}
 	hooks := Hooks[thing]{
 		Put: func(_ context.Context, p *Put[thing]) error {

@@ -45,6 +45,11 @@ type Spec struct {
 	// Tracked types have a location (required, immutable) and tags, and are
 	// listed by /resources.
 	Tracked bool
+	// Members are the optional members of the envelope that the type has:
+	// "identity", "kind", "managedBy", "plan", "sku" and "zones". Others in a
+	// body are dropped; an identity is refused, since dropping it would leave a
+	// client without the principal that it relies on.
+	Members []string
 	// Locations are the canonical names of the regions in which a tracked type
 	// may be created; nil means those of Config.Locations, and a type without
 	// regions names "global".

@@ -10,7 +10,9 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
 	"github.com/lanyard-id/lanyard/internal/store"
@@ -70,6 +72,46 @@ func TestStoredLife(t *testing.T) {
 	}
 }
 
+// Members that the type doesn't have are dropped, but for an identity, on which
+// a client would rely.
+func TestMembers(t *testing.T) {
+	w := newWorld(t, thingType())
+	w.group("rg")
+	got := w.want(http.StatusCreated, http.MethodPut, thingPath("rg", "one")+version,
+		`{"location":"westeurope","kind":"k","zones":["1"],"plan":{"name":"p"},"managedBy":"x","identity":{"type":"None"}}`)
+	if got.doc["kind"] != "k" || got.doc["zones"] != nil || got.doc["plan"] != nil || got.doc["managedBy"] != nil || got.doc["identity"] != nil {
+		t.Errorf("created %s", got.Body)
+	}
+	refused := w.want(http.StatusBadRequest, http.MethodPut, thingPath("rg", "one")+version, `{"location":"westeurope","identity":{"type":"SystemAssigned"}}`)
+	if refused.code() != "FailedIdentityOperation" {
+		t.Errorf("refused with %s", refused.Body)
+	}
+}
+
+// A write that changes nothing leaves systemData and the entity tag.
+func TestUnchangedWrites(t *testing.T) {
+	w := newWorld(t, thingType())
+	at := w.clock()
+	var ahead atomic.Int64
+	w.close()
+	w.clock = func() time.Time { return at.Add(time.Duration(ahead.Load())) }
+	w.open()
+	w.group("rg")
+	url := thingPath("rg", "one") + version
+	first := w.want(http.StatusCreated, http.MethodPut, url, small)
+	ahead.Store(int64(time.Minute))
+	for _, method := range []string{http.MethodPut, http.MethodPatch, http.MethodGet} {
+		if got := w.want(http.StatusOK, method, url, small); got.Body.String() != first.Body.String() || got.Header().Get("ETag") != first.Header().Get("ETag") {
+			t.Errorf("%s gave %s, want %s", method, got.Body, first.Body)
+		}
+	}
+	changed := w.want(http.StatusOK, http.MethodPatch, url, `{"properties":{"size":2}}`)
+	data, _ := changed.doc["systemData"].(map[string]any)
+	if changed.Header().Get("ETag") == first.Header().Get("ETag") || data["createdAt"] == data["lastModifiedAt"] {
+		t.Errorf("changed to %s", changed.Body)
+	}
+}
+
 func TestETags(t *testing.T) {
 	w := newWorld(t, thingType())
 	w.group("rg")
@@ -96,7 +138,7 @@ func TestETags(t *testing.T) {
 		{"the old one on delete", http.MethodDelete, "If-Match", tag, http.StatusPreconditionFailed},
 		{"one of several", http.MethodDelete, "If-Match", tag + `, W/"1", *`, http.StatusOK},
 	} {
-		body := small
+		body := `{"location":"westeurope","properties":{"size":2}}`
 		if got := w.owner(tt.method, url, body, tt.header, tt.value); got.Code != tt.status {
 			t.Errorf("%s: %d %s, want %d", tt.name, got.Code, got.Body, tt.status)
 		}

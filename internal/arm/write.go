@@ -1,6 +1,7 @@
 package arm
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -43,7 +44,9 @@ func (x *exchange) storedWrite() error {
 		if err != nil {
 			return err
 		}
-		w.stored.Revision = revision
+		if !w.same {
+			w.stored.Revision = revision
+		}
 		break
 	}
 	status := http.StatusOK
@@ -66,12 +69,13 @@ type writing struct {
 
 	stored  *record
 	created bool
+	same    bool // nothing that a client sees has changed
 	op      *operation
 }
 
 func (w *writing) commit(tx *store.Tx) error {
 	t, r := w.target, w.request
-	w.stored, w.created, w.op = nil, false, nil
+	w.stored, w.created, w.same, w.op = nil, false, false, nil
 	r.Tx = tx
 	defer func() { r.Tx = nil }()
 	if err := w.checkRegistration(); err != nil {
@@ -116,7 +120,27 @@ func (w *writing) commit(tx *store.Tx) error {
 		}
 	}
 	w.stored = rec
+	if w.op == nil && unchanged(old, rec) {
+		w.stored, w.same = old, true
+		return nil
+	}
 	return store.PutJSON(tx, w.key(), rec)
+}
+
+// unchanged reports whether a write leaves the resource as it is: then its
+// systemData and its entity tag stay too.
+func unchanged(old, rec *record) bool {
+	if old == nil {
+		return false
+	}
+	again := *rec
+	again.SystemData = old.SystemData
+	before, err := json.Marshal(old)
+	if err != nil {
+		return false
+	}
+	after, err := json.Marshal(&again)
+	return err == nil && bytes.Equal(before, after)
 }
 
 // admissible applies preconditions and refuses changes to what is busy.
@@ -168,6 +192,9 @@ func (w *writing) compose(old *record) (*record, error) {
 	spec := &w.target.typ.spec
 	fresh := &record{ID: w.canonicalID(old), TenantID: w.request.TenantID, ProvisioningState: Succeeded, SystemData: w.systemData(old)}
 	c := w.content
+	if err := w.keepMembers(); err != nil {
+		return nil, err
+	}
 	if w.patch {
 		shown, err := w.target.typ.properties(w.ctx, old)
 		if err != nil {
@@ -205,6 +232,34 @@ func (w *writing) compose(old *record) (*record, error) {
 		}
 	}
 	return fresh, w.checkState(old)
+}
+
+// keepMembers drops the members of the envelope that the type doesn't have.
+func (w *writing) keepMembers() error {
+	c, has := w.content, func(member string) bool { return slices.Contains(w.target.typ.spec.Members, member) }
+	if c.Identity != nil && !has("identity") {
+		var identity struct {
+			Type string `json:"type"`
+		}
+		if err := json.Unmarshal(c.Identity, &identity); err != nil {
+			return invalidContent(w.body, "identity", err)
+		}
+		if identity.Type != "" && !azure.EqualFold(identity.Type, "None") {
+			return azure.Errorf(http.StatusBadRequest, "FailedIdentityOperation",
+				"Identity operation for resource '%s' failed with error 'The resource type '%s' does not support managed identities.'.",
+				w.target.id, w.target.typ.spec.Name)
+		}
+		c.Identity = nil
+	}
+	for member, drop := range map[string]func(){
+		"kind": func() { c.Kind = nil }, "managedBy": func() { c.ManagedBy = nil }, "plan": func() { c.Plan = nil },
+		"sku": func() { c.SKU = nil }, "zones": func() { c.Zones = nil },
+	} {
+		if !has(member) {
+			drop()
+		}
+	}
+	return nil
 }
 
 // mergeMember patches a member of the envelope that is an object.

@@ -31,6 +31,7 @@ func resourceGroups() arm.Type {
 		Versions:          resourcesVersions,
 		In:                arm.AtSubscription,
 		Tracked:           true,
+		Members:           []string{"managedBy"},
 		Core:              true,
 		ProvisioningState: true,
 		CheckName:         checkGroupName,
