@@ -395,7 +395,6 @@ func TestStopLetsRequestsFinish(t *testing.T) {
 	}
 	answered := make(chan result, 1)
 	client := c.client(t)
-	began := make(chan struct{})
 	go func() {
 		req, err := http.NewRequest(http.MethodPost, env.Endpoints.ActiveDirectory+"/"+env.TenantID+"/oauth2/v2.0/token", pr)
 		if err != nil {
@@ -411,11 +410,9 @@ func TestStopLetsRequestsFinish(t *testing.T) {
 		resp.Body.Close()
 		answered <- result{status: resp.StatusCode}
 	}()
-	go func() {
-		_, _ = io.WriteString(pw, "grant_type=client_credentials&client_id="+env.Bootstrap.ClientID+"&") // returns when it was read
-		close(began)
-	}()
-	<-began
+	_, _ = io.WriteString(pw, "grant_type=client_credentials&client_id="+env.Bootstrap.ClientID+"&")
+	inFlight := c.https.Handler.(*front).metrics.inFlight.WithLabelValues(string(planeEntra))
+	waitFor(t, func() bool { return value(t, inFlight) == 1 })
 	stopped := make(chan error, 1)
 	go func() { stopped <- c.stop() }()
 	waitFor(t, func() bool { return c.health.stopping.Load() })
