@@ -129,9 +129,10 @@ func engineConfig(cfg *Config, hook *failureHook) *embed.Config {
 	c.Name = "lanyard"
 	c.Dir = cfg.Dir
 	// The member elects itself: short ticks make it ready in tens of
-	// milliseconds and can't cost it the leadership, as nobody contends.
+	// milliseconds and can't cost it the leadership, as nobody contends. Five
+	// ticks are the least that etcd takes for an election.
 	c.TickMs = 10
-	c.ElectionMs = 100
+	c.ElectionMs = 50
 	// A member must have a peer address; a cluster of one never uses it.
 	c.ListenPeerUrls = nil
 	c.AdvertisePeerUrls = []url.URL{{Scheme: "unix", Host: "lanyard"}}
@@ -139,6 +140,7 @@ func engineConfig(cfg *Config, hook *failureHook) *embed.Config {
 	c.AdvertiseClientUrls = nil
 	c.InitialCluster = c.InitialClusterFromName(c.Name)
 	c.EnableGRPCGateway = false
+	c.UnsafeNoFsync = cfg.Volatile
 	c.QuotaBackendBytes = hardQuota(cfg.QuotaBytes)
 	c.AutoCompactionRetention = "0" // maintain does it
 	c.BootstrapDefragThresholdMegabytes = 64

@@ -39,6 +39,11 @@ type Config struct {
 	// that is still kept included; beyond it writes other than deletes fail with
 	// ErrQuota. Default 2 GiB. An outside cluster has its own.
 	QuotaBytes int64
+	// Volatile leaves it to the system when the embedded engine's writes reach
+	// the disk: a crash of the machine may lose them, or damage the whole store.
+	// It is for stores that end with their process, as a test's do. Default:
+	// what Update has written is on the disk.
+	Volatile bool
 	// Retention is for how long past revisions stay readable. Older ones are
 	// compacted, in an outside cluster too. Default 1 h; negative: never.
 	Retention time.Duration
