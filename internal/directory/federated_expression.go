@@ -102,7 +102,7 @@ func (d *Directory) checkExpression(owner credentialOwner, c FederatedCredential
 	}
 	e, err := ParseExpression(c.ClaimsMatchingExpression.Value)
 	if err != nil {
-		return refuse("The expression cannot be parsed: " + err.Error() + ".")
+		return refuse("The expression is not accepted: " + err.Error() + ".")
 	}
 	if d.strict && owner.managedIdentity != "" {
 		return azure.Errorf(http.StatusBadRequest, code,

@@ -63,10 +63,10 @@ func TestFlexibleCredentialRules(t *testing.T) {
 		{"https://gitlab.evil.example/.com", "claims['sub'] eq 'a'", "", blocked("https://gitlab.evil.example/.com")},
 		{"https://gitlab.a@b.com", "claims['sub'] eq 'a'", "", blocked("https://gitlab.a@b.com")},
 		{"http://gitlab.com", "claims['sub'] eq 'a'", "", blocked("http://gitlab.com")},
-		{cluster, "sub eq 'a'", invalid + "The expression cannot be parsed: expected claims['name'] (at character 1).",
-			invalid + "The expression cannot be parsed: expected claims['name'] (at character 1)."},
-		{cluster, "claims['sub'] matches '*'", invalid + "The expression cannot be parsed: it matches every token of the issuer (at character 1).",
-			invalid + "The expression cannot be parsed: it matches every token of the issuer (at character 1)."},
+		{cluster, "sub eq 'a'", invalid + "The expression is not accepted: expected claims['name'] (at character 1).",
+			invalid + "The expression is not accepted: expected claims['name'] (at character 1)."},
+		{cluster, "claims['sub'] matches '*'", invalid + "The expression is not accepted: it matches every token of the issuer (at character 1).",
+			invalid + "The expression is not accepted: it matches every token of the issuer (at character 1)."},
 	} {
 		t.Run(tt.expression+" of "+tt.issuer, func(t *testing.T) {
 			check := func(err error, code, message string) {

@@ -135,7 +135,11 @@ func (w *testWorld) open() {
 	w.store, err = store.Open(t.Context(), store.Config{Dir: w.dir, Keyring: ring, Logger: logger})
 	must(t, err)
 	w.cleanup = append(w.cleanup, func() { must(t, w.store.Close()) })
-	w.entra, err = directory.Open(t.Context(), w.store, testCloud, w.clock.Now)
+	var options []directory.Option
+	if w.strict {
+		options = append(options, directory.WithStrict())
+	}
+	w.entra, err = directory.Open(t.Context(), w.store, testCloud, w.clock.Now, options...)
 	must(t, err)
 	log, err := audit.Open(audit.Config{})
 	must(t, err)

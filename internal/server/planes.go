@@ -29,7 +29,11 @@ type core struct {
 
 // openCore opens what follows the store.
 func (s *Server) openCore(ctx context.Context) (c core, err error) {
-	if c.dir, err = directory.Open(ctx, s.store, s.cloud, s.cfg.Now, directory.WithLogger(s.log)); err != nil {
+	options := []directory.Option{directory.WithLogger(s.log)}
+	if s.cfg.StrictAzure {
+		options = append(options, directory.WithStrict())
+	}
+	if c.dir, err = directory.Open(ctx, s.store, s.cloud, s.cfg.Now, options...); err != nil {
 		return c, err
 	}
 	if c.keys, err = token.OpenKeys(ctx, s.store, s.cfg.Now, s.log); err != nil {
