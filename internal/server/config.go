@@ -130,6 +130,10 @@ type StoreConfig struct {
 	// Retention is how long old revisions are kept before they are compacted.
 	// Default: 1h.
 	Retention Duration `json:"retention"`
+	// Volatile leaves it to the system when the embedded engine's writes reach
+	// the disk, for clouds that end with their process. It is set by programs,
+	// never by the file. Default: false; what was answered is on the disk.
+	Volatile bool `json:"-"`
 }
 
 // StoreTLSConfig is TLS towards the etcd cluster. All files are PEM.

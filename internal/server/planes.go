@@ -36,7 +36,11 @@ func (s *Server) openCore(ctx context.Context) (c core, err error) {
 	if c.dir, err = directory.Open(ctx, s.store, s.cloud, s.cfg.Now, options...); err != nil {
 		return c, err
 	}
-	if c.keys, err = token.OpenKeys(ctx, s.store, s.cfg.Now, s.log); err != nil {
+	var first []token.KeysOption
+	if s.firstKey != nil {
+		first = append(first, token.WithFirstKey(s.firstKey))
+	}
+	if c.keys, err = token.OpenKeys(ctx, s.store, s.cfg.Now, s.log, first...); err != nil {
 		return c, err
 	}
 	c.guard, err = rbac.NewGuard(ctx, rbac.Config{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 	"github.com/lanyard-id/lanyard/internal/azure"
 	"github.com/lanyard-id/lanyard/internal/proxy"
 	"github.com/lanyard-id/lanyard/internal/store"
+	"github.com/lanyard-id/lanyard/internal/token"
 )
 
 // Server is one replica of a cloud.
@@ -23,6 +25,9 @@ type Server struct {
 	log   *slog.Logger
 	cloud azure.Cloud
 	env   Environment
+
+	// firstKey is nil unless this is a first start on the embedded store.
+	firstKey *token.FirstKey
 
 	store  *store.Store
 	audit  *audit.Log
@@ -131,6 +136,11 @@ func (s *Server) openStorage(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if storeCfg.Dir != "" {
+		if _, err := os.Stat(storeCfg.Dir); errors.Is(err, fs.ErrNotExist) {
+			s.firstKey = token.MakeFirstKey(s.cfg.Now) // while the store opens
+		}
+	}
 	if s.store, err = store.Open(ctx, storeCfg); err != nil {
 		return err
 	}
@@ -211,6 +221,9 @@ func (s *Server) Env() Environment { return s.env }
 
 // EnvFile is the path of the environment file, which [Server.Run] writes.
 func (s *Server) EnvFile() string { return s.cfg.EnvFile }
+
+// Audit is the audit log; the file is where [Config.AuditLog] says.
+func (s *Server) Audit() *audit.Log { return s.audit }
 
 // Ready is closed once requests are answered and the environment file is there.
 func (s *Server) Ready() <-chan struct{} { return s.ready }
@@ -318,6 +331,9 @@ func (s *Server) drain() error {
 func (s *Server) Close() error {
 	s.closeOnce.Do(func() {
 		var errs []error
+		if s.firstKey != nil {
+			s.firstKey.Wait()
+		}
 		for _, l := range []net.Listener{s.listener, s.metricsListener, s.imdsListener} {
 			if l != nil {
 				if err := l.Close(); !errors.Is(err, net.ErrClosed) {

@@ -17,7 +17,7 @@ func (s *Server) storeConfig(ring *store.Keyring) (store.Config, error) {
 	c := s.cfg.Store
 	out := store.Config{
 		Endpoints: c.Endpoints, Plaintext: c.Plaintext, Username: c.Username, Prefix: c.Prefix, Keyring: ring,
-		QuotaBytes: c.QuotaMiB << 20, Retention: time.Duration(c.Retention), Logger: s.log,
+		QuotaBytes: c.QuotaMiB << 20, Retention: time.Duration(c.Retention), Volatile: c.Volatile, Logger: s.log,
 	}
 	if len(c.Endpoints) == 0 {
 		out.Dir = filepath.Join(s.cfg.DataDir, "store")
