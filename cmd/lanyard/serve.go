@@ -23,9 +23,9 @@ func newServe() *cobra.Command {
 		Long: `Run a cloud as a service until it is told to stop, alone on its embedded store or
 as one of several replicas over an etcd cluster.
 
-The configuration is YAML; an unknown field is an error that names it. The type
-Config in internal/server is the reference: every field with its meaning, unit
-and default. The key that seals secrets in the store comes from a file outside
+The configuration is YAML; an unknown field is an error that names it.
+docs/configuration.md is the reference: every field with its meaning, unit and
+default. The key that seals secrets in the store comes from a file outside
 the data directory (sealingKeyFile) or from LANYARD_SEALING_KEY.`,
 		Example: `  # Make a sealing key, once, and keep it apart from the data
   head -c 32 /dev/urandom | base64 > /etc/lanyard/sealing.key

@@ -27,11 +27,14 @@ type Config struct {
 	// {vault}.vault.D. All replicas must agree on it. Default:
 	// "lanyard.localhost".
 	Domain string `json:"domain"`
-	// Aliases are Azure's own names under which the cloud answers too, from the
-	// list in [KnownAliases]. Whoever resolves such a name to this cloud and
-	// trusts its authority is led here and not to Azure. Changing the list
-	// issues the authority's certificate anew: its name constraints cover the
-	// domain and the aliases alone. Default: none.
+	// Aliases are Azure's own names under which the cloud answers too:
+	// login-us.microsoftonline.com, login.microsoftonline.com,
+	// login.microsoftonline.us, login.microsoft.com, login.windows.net,
+	// sts.windows.net, management.azure.com and *.vault.azure.net. Whoever
+	// resolves such a name to this cloud and trusts its authority is led here
+	// and not to Azure. Changing the list issues the authority's certificate
+	// anew: its name constraints cover the domain and the aliases alone.
+	// Default: none (`lanyard up`: login-us.microsoftonline.com).
 	Aliases []string `json:"aliases"`
 
 	// DataDir holds the embedded store, the kept port, the CA certificate, the
@@ -140,7 +143,7 @@ type StoreConfig struct {
 type StoreTLSConfig struct {
 	// CAFile verifies the servers. Default: the system's authorities.
 	CAFile string `json:"caFile"`
-	// CertFile and KeyFile authenticate this client; both or none.
+	// CertFile authenticates this client, together with KeyFile. Default: none.
 	CertFile string `json:"certFile"`
 	// KeyFile belongs to CertFile.
 	KeyFile string `json:"keyFile"`
@@ -151,13 +154,13 @@ type StoreTLSConfig struct {
 // TLSConfig brings a certificate of the operator's. All files are PEM and are
 // read again when they change.
 type TLSConfig struct {
-	// CertFile is the certificate chain, for the domain, "*.D", "*.vault.D",
-	// "*.azurecr.D", "*.blob.D" and the aliases.
+	// CertFile is the certificate chain, for the domain, "*.D", "*.vault.D" and
+	// the aliases. Default: the cloud's own authority signs.
 	CertFile string `json:"certFile"`
 	// KeyFile is the private key of CertFile.
 	KeyFile string `json:"keyFile"`
-	// CAFile is what clients verify CertFile with; the environment file names
-	// it. Default: CertFile.
+	// CAFile is what clients verify CertFile with; the environment file names a
+	// copy of it. Default: CertFile.
 	CAFile string `json:"caFile"`
 }
 
@@ -172,7 +175,7 @@ type AuditLogConfig struct {
 	OnFull string `json:"onFull"`
 }
 
-// BootstrapConfig names what the first start makes. It has no effect later.
+// BootstrapConfig names what the first start makes. The ids have no effect later.
 type BootstrapConfig struct {
 	// TenantID is the first tenant's GUID. Default: random.
 	TenantID string `json:"tenantId"`

@@ -1,9 +1,6 @@
 package server
 
 import (
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"os"
 	"path/filepath"
 	"strings"
@@ -97,34 +94,6 @@ func FuzzParseConfig(f *testing.F) {
 			_, _ = cfg.complete() // must not panic
 		}
 	})
-}
-
-// TestEveryFieldIsDocumented: the type is the configuration's reference.
-func TestEveryFieldIsDocumented(t *testing.T) {
-	file, err := parser.ParseFile(token.NewFileSet(), "config.go", nil, parser.ParseComments)
-	if err != nil {
-		t.Fatal(err)
-	}
-	fields := 0
-	ast.Inspect(file, func(n ast.Node) bool {
-		s, ok := n.(*ast.StructType)
-		if !ok {
-			return true
-		}
-		for _, f := range s.Fields.List {
-			fields++
-			if f.Doc.Text() == "" {
-				t.Errorf("field %s has no comment", f.Names[0])
-			}
-			if f.Tag == nil {
-				t.Errorf("field %s has no name in the file", f.Names[0])
-			}
-		}
-		return true
-	})
-	if fields < 30 {
-		t.Errorf("found %d fields only", fields)
-	}
 }
 
 func TestComplete(t *testing.T) {
