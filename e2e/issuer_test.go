@@ -158,6 +158,7 @@ func (i *issuer) tokenFile(t *testing.T, a assertion) string {
 }
 
 func subjectOf(t *testing.T) string {
+	t.Helper()
 	return "system:serviceaccount:e2e:" + strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-"))
 }
 

@@ -14,6 +14,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -235,7 +236,7 @@ func (c *cloud) workload(ctx context.Context, w workload, cluster *issuer, made 
 	cmd := exec.CommandContext(ctx, sibling("workload"), made.VaultURL, made.Secret)
 	cmd.Env = environ(env)
 	output, err := cmd.CombinedOutput()
-	if _, exited := err.(*exec.ExitError); err != nil && !exited {
+	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
 		return outcome{}, err
 	}
 	return outcome{workload: w, allowed: err == nil, output: string(output)}, nil

@@ -144,7 +144,7 @@ func (c *Client) get(ctx context.Context, address string, into any) error {
 			Error struct{ Code, Message string }
 		}
 		if err := json.Unmarshal(answer, &failed); err != nil {
-			return fmt.Errorf("Resource Manager answered with status %d", status)
+			return fmt.Errorf("the Resource Manager answered with status %d", status)
 		}
 		return &azure.Error{Status: status, Code: failed.Error.Code, Message: failed.Error.Message}
 	}

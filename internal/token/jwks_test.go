@@ -61,7 +61,7 @@ func TestJWKSVerifiesTokens(t *testing.T) {
 	for _, version := range []string{Version1, Version2} {
 		claims := appClaims(c)
 		claims.Version = version
-		signed, err := jose.ParseSigned(mint(t, k, claims), []jose.SignatureAlgorithm{jose.RS256})
+		signed, err := jose.ParseSignedCompact(mint(t, k, claims), []jose.SignatureAlgorithm{jose.RS256})
 		if err != nil {
 			t.Fatal(err)
 		}
