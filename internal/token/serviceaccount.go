@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 type ServiceAccountSigner struct {
 	issuer string
 	signer jose.Signer
+	public jose.JSONWebKey
 }
 
 // NewServiceAccountSigner reads a PEM private key (PKCS #1 or #8, RSA of 2048
@@ -36,12 +38,17 @@ func NewServiceAccountSigner(issuer string, keyPEM []byte) (*ServiceAccountSigne
 		return nil, err
 	}
 	sum := sha256.Sum256(public)
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256,
-		Key: jose.JSONWebKey{Key: key, KeyID: base64.RawURLEncoding.EncodeToString(sum[:])}}, nil)
+	jwk := jose.JSONWebKey{Key: key, KeyID: base64.RawURLEncoding.EncodeToString(sum[:]), Algorithm: string(jose.RS256), Use: "sig"}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jwk}, nil)
 	if err != nil {
 		return nil, err
 	}
-	return &ServiceAccountSigner{issuer: strings.TrimSpace(issuer), signer: signer}, nil
+	return &ServiceAccountSigner{issuer: strings.TrimSpace(issuer), signer: signer, public: jwk.Public()}, nil
+}
+
+// JWKS gives the JWK set of the public key, as an API server publishes it.
+func (s *ServiceAccountSigner) JWKS() ([]byte, error) {
+	return json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{s.public}})
 }
 
 func parseRSAKey(keyPEM []byte) (*rsa.PrivateKey, error) {
