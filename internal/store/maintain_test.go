@@ -100,7 +100,7 @@ func TestQuota(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s = open(t, func(c *Config) { c.Dir, c.QuotaBytes = dir, 8<<20 })
+	s = open(t, func(c *Config) { c.Dir, c.QuotaBytes = dir, 64<<20 }) // pages that are freed stay in the file
 	put(t, s, "more", "1")
 }
 
