@@ -71,7 +71,7 @@ func (v *views) prove(ctx context.Context) error {
 		// A watch from a revision that this cluster doesn't have would wait,
 		// silently, until it does.
 		select {
-		case v.lost <- fmt.Sprintf("cluster %x at revision %d, was %x at %d", cluster, rev, v.cluster.Load(), before):
+		case v.lost <- fmt.Errorf("%w: cluster %x at revision %d, was %x at %d", errRestored, cluster, rev, v.cluster.Load(), before):
 		default:
 		}
 		return errRestored

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -80,6 +81,9 @@ func (s *Store) checkLayout(ctx context.Context) error {
 	kvs := resp.Responses[0].GetResponseRange().GetKvs()
 	if len(kvs) == 1 && string(kvs[0].Value) == strconv.Itoa(layoutVersion) {
 		return nil
+	}
+	if len(kvs) == 1 && string(kvs[0].Value) == restoring {
+		return errors.New("a restore into this store was not completed: restore the backup again")
 	}
 	return fmt.Errorf("the store's layout is not version %d: it was written by another release", layoutVersion)
 }

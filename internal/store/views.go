@@ -29,7 +29,7 @@ type Change struct {
 type views struct {
 	s     *Store
 	calls chan func()   // what run shall do between two batches
-	lost  chan string   // why the watch's past can't be trusted any more
+	lost  chan error    // why the followers need the whole state anew
 	ended chan struct{} // closed when run has returned
 
 	followers []*follower
@@ -72,7 +72,7 @@ func newViews(ctx context.Context, s *Store) (*views, error) {
 	v := &views{
 		s:       s,
 		calls:   make(chan func()),
-		lost:    make(chan string, 1),
+		lost:    make(chan error, 1),
 		ended:   make(chan struct{}),
 		applied: rev,
 		changed: make(chan struct{}),
@@ -213,7 +213,7 @@ func (v *views) run(ctx context.Context) {
 		}
 		v.s.metrics.watchLosses.Inc()
 		v.s.log.Warn("the store's watch was lost", "error", err, "revision", v.revision())
-		if errors.Is(err, rpctypes.ErrCompacted) || errors.Is(err, errRestored) {
+		if errors.Is(err, rpctypes.ErrCompacted) || errors.Is(err, errRestored) || errors.Is(err, errRekeyed) {
 			err = v.reset(ctx)
 			if err == nil {
 				continue
@@ -226,6 +226,9 @@ func (v *views) run(ctx context.Context) {
 
 // errRestored: the cluster is another one, or has gone back in time.
 var errRestored = errors.New("the cluster was restored")
+
+// errRekeyed: values that could not be opened may be opened now.
+var errRekeyed = errors.New("the sealing keys were replaced")
 
 // watch feeds followers until the watch ends.
 func (v *views) watch(ctx context.Context) error {
@@ -245,7 +248,7 @@ func (v *views) watch(ctx context.Context) error {
 		case call := <-v.calls:
 			call()
 		case why := <-v.lost:
-			return fmt.Errorf("%w: %s", errRestored, why)
+			return why
 		case <-ctx.Done():
 			return ctx.Err()
 		}
