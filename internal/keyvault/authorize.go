@@ -78,7 +78,7 @@ func (h *Handler) policyAllows(c azure.Caller, v Vault, op operation) bool {
 			return true
 		}
 		if groups == nil {
-			groups = slices.Concat(c.Groups, h.cfg.Directory.GroupsOf(c.TenantID, c.ObjectID))
+			groups = h.cfg.Guard.Groups(c)
 		}
 		if slices.ContainsFunc(groups, func(g string) bool { return azure.EqualFold(g, p.ObjectID) }) {
 			return true

@@ -130,7 +130,7 @@ func newWorld(tb testing.TB, change ...func(*Config)) *world {
 
 	w.seed()
 	cfg := Config{
-		Store: w.store, Guard: w.guard, Directory: w.dir, Audit: w.audit, Cloud: testCloud, Vaults: w.vaults,
+		Store: w.store, Guard: w.guard, Audit: w.audit, Cloud: testCloud, Vaults: w.vaults,
 		Verifier: token.NewVerifier(w.keys, testCloud, testCloud.Service(azure.ServiceKeyVault), w.clock.Now),
 		Now:      w.clock.Now, Logger: logger,
 	}

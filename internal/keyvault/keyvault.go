@@ -9,7 +9,6 @@ import (
 
 	"github.com/lanyard-id/lanyard/internal/audit"
 	"github.com/lanyard-id/lanyard/internal/azure"
-	"github.com/lanyard-id/lanyard/internal/directory"
 	"github.com/lanyard-id/lanyard/internal/rbac"
 	"github.com/lanyard-id/lanyard/internal/store"
 	"github.com/lanyard-id/lanyard/internal/token"
@@ -19,10 +18,9 @@ import (
 type Config struct {
 	// Store holds the contents of all vaults.
 	Store *store.Store
-	// Guard decides and audits for vaults in role-based mode.
+	// Guard decides and audits for vaults in role-based mode, and knows the groups
+	// that an access policy may name.
 	Guard *rbac.Guard
-	// Directory knows the groups that an access policy may name.
-	Directory *directory.Directory
 	// Verifier checks access tokens; it must be the one of
 	// [azure.ServiceKeyVault].
 	Verifier *token.Verifier
@@ -58,9 +56,9 @@ type Handler struct {
 // New makes the plane.
 func New(cfg Config) (*Handler, error) {
 	switch {
-	case cfg.Store == nil, cfg.Guard == nil, cfg.Directory == nil, cfg.Verifier == nil,
+	case cfg.Store == nil, cfg.Guard == nil, cfg.Verifier == nil,
 		cfg.Audit == nil, cfg.Vaults == nil:
-		return nil, errors.New("keyvault: Store, Guard, Directory, Verifier, Audit and Vaults are required")
+		return nil, errors.New("keyvault: Store, Guard, Verifier, Audit and Vaults are required")
 	case cfg.PageSize < 0 || cfg.PageSize > maxPageSize:
 		return nil, errors.New("keyvault: PageSize must be from 1 to 25")
 	}

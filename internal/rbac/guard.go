@@ -64,6 +64,14 @@ type Config struct {
 	Strict bool
 	// Limits are Azure's unless raised.
 	Limits Limits
+	// AssignmentLag is how long after it was made a change of role assignments
+	// is in force. On Azure that is up to ten minutes. Default: 0, at once.
+	AssignmentLag time.Duration
+	// TokenGroups makes the groups in a managed identity's token the ones that
+	// count, as on Azure, where the token is a day old by the time that somebody
+	// changes them. Default: the memberships of the moment count, and those of
+	// the token on top.
+	TokenGroups bool
 }
 
 // Guard decides, for every plane, what a caller may do, and keeps the record.
@@ -79,8 +87,11 @@ type Guard struct {
 	strict    bool
 	limits    Limits
 	metrics   *metrics
+	// tokenGroups is Config.TokenGroups.
+	tokenGroups bool
 
 	mu      sync.RWMutex
+	lag     lag
 	tenants map[string]*Policy // by folded tenant ID
 }
 
@@ -94,6 +105,9 @@ func NewGuard(ctx context.Context, cfg Config) (*Guard, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.AssignmentLag < 0 {
+		return nil, fmt.Errorf("rbac: a lag of %s is not possible", cfg.AssignmentLag)
+	}
 	g := &Guard{
 		store:     cfg.Store,
 		directory: cfg.Directory,
@@ -104,7 +118,11 @@ func NewGuard(ctx context.Context, cfg Config) (*Guard, error) {
 		limits:    limits,
 		metrics:   newMetrics(),
 		tenants:   map[string]*Policy{},
+
+		tokenGroups: cfg.TokenGroups,
+		lag:         lag{by: cfg.AssignmentLag},
 	}
+	g.lag.clear()
 	if g.now == nil {
 		g.now = time.Now
 	}
@@ -183,9 +201,13 @@ func (g *Guard) decide(r Request) (Decision, error) {
 		ResourceAttributes: r.ResourceAttributes,
 		Now:                g.now(),
 	}
-	g.mu.RLock()
+	g.rlock(q.Now)
 	defer g.mu.RUnlock()
-	return g.policy(r.Caller.TenantID).Allow(q), nil
+	d := g.policy(r.Caller.TenantID).Allow(q)
+	if !d.Allowed && len(g.lag.waiting) > 0 {
+		d.Reason += g.lagNote(r.Caller.TenantID)
+	}
+	return d, nil
 }
 
 // foreign says why a scope is none of the caller's tenant; "" where it is one.
@@ -210,12 +232,19 @@ func (g *Guard) foreign(c azure.Caller, scope azure.ResourceID) string {
 // principals gives the object IDs that count as the caller, its own first: the
 // groups of its token, and those that the directory knows, nested ones too.
 func (g *Guard) principals(c azure.Caller) []string {
-	known := g.directory.GroupsOf(c.TenantID, c.ObjectID)
+	var known []string
+	if !g.tokenGroups || c.IdentityResourceID == "" {
+		known = g.directory.GroupsOf(c.TenantID, c.ObjectID)
+	}
 	all := make([]string, 0, 1+len(c.Groups)+len(known))
 	all = append(all, c.ObjectID)
 	all = append(all, c.Groups...)
 	return append(all, known...)
 }
+
+// Groups gives the object IDs of the groups that count as the caller's: for
+// planes that have rules of their own beside roles.
+func (g *Guard) Groups(c azure.Caller) []string { return g.principals(c)[1:] }
 
 // noPolicy is that of a tenant without role assignments. It is never changed.
 var noPolicy = NewPolicy(nil, nil)
@@ -237,7 +266,7 @@ func (g *Guard) Filter(_ context.Context, c azure.Caller, action string, scopes 
 	}
 	q := Question{Principals: g.principals(c), Action: action, Now: g.now()}
 	allowed := make([]bool, len(scopes))
-	g.mu.RLock()
+	g.rlock(q.Now)
 	defer g.mu.RUnlock()
 	p := g.policy(c.TenantID)
 	for i, scope := range scopes {
@@ -259,7 +288,7 @@ func (g *Guard) Reaches(c azure.Caller, scope azure.ResourceID) bool {
 		return false
 	}
 	principals := g.principals(c)
-	g.mu.RLock()
+	g.rlock(g.now())
 	defer g.mu.RUnlock()
 	return g.policy(c.TenantID).reaches(principals, scope.Key())
 }
@@ -272,7 +301,7 @@ func (g *Guard) Permissions(c azure.Caller, scope azure.ResourceID) []Permission
 		return nil
 	}
 	principals := g.principals(c)
-	g.mu.RLock()
+	g.rlock(g.now())
 	defer g.mu.RUnlock()
 	return g.policy(c.TenantID).permissions(principals, scope.Key())
 }

@@ -3,45 +3,51 @@ package rbac
 import (
 	"encoding/json"
 	"strings"
+	"time"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
 	"github.com/lanyard-id/lanyard/internal/store"
 )
 
+// update is one change of the store, decoded.
+type update struct {
+	tenant string // folded
+	change func(*Policy)
+	// name is that of a role assignment, folded; empty for a role definition.
+	name string
+	// assignment is what the role assignment is now; nil: it was removed.
+	assignment *Assignment
+}
+
 // apply takes changes from the store into the views. What is decoded is decoded
 // outside of the lock, so that decisions wait for the index only.
 func (g *Guard) apply(changes []store.Change, reset bool) {
-	type update struct {
-		tenant string
-		change func(*Policy)
-	}
 	var updates []update
 	for _, c := range changes {
 		tenant, kind, name, ok := splitKey(c.Key)
 		if !ok {
 			continue
 		}
-		change, err := decodeChange(kind, name, c.Value)
+		u, err := decodeChange(kind, name, c.Value)
 		if err != nil {
 			// The record can't be read, by this release at least. It grants nothing.
 			g.log.Error("a role assignment or role definition can't be read", "key", c.Key, "error", err)
 		}
-		if change != nil {
-			updates = append(updates, update{tenant, change})
-		}
+		u.tenant = tenant
+		updates = append(updates, u)
+	}
+	var now time.Time
+	if g.lag.by > 0 {
+		now = g.now()
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if reset {
 		clear(g.tenants)
+		g.lag.clear()
 	}
 	for _, u := range updates {
-		p := g.tenants[u.tenant]
-		if p == nil {
-			p = NewPolicy(nil, nil)
-			g.tenants[u.tenant] = p
-		}
-		u.change(p)
+		g.change(u, reset, now)
 	}
 }
 
@@ -59,9 +65,9 @@ func splitKey(key string) (tenant, kind, name string, ok bool) {
 
 // decodeChange gives what a change does to its tenant's policy. What can't be
 // decoded is taken out.
-func decodeChange(kind, name string, value []byte) (func(*Policy), error) {
+func decodeChange(kind, name string, value []byte) (update, error) {
 	if kind == kindDefinition {
-		removed := func(p *Policy) { p.removeRole(name) }
+		removed := update{change: func(p *Policy) { p.removeRole(name) }}
 		if value == nil {
 			return removed, nil
 		}
@@ -70,9 +76,9 @@ func decodeChange(kind, name string, value []byte) (func(*Policy), error) {
 			return removed, err
 		}
 		compiled := compileRole(&def)
-		return func(p *Policy) { p.custom[azure.Fold(name)] = compiled }, nil
+		return update{change: func(p *Policy) { p.custom[azure.Fold(name)] = compiled }}, nil
 	}
-	removed := func(p *Policy) { p.removeAssignment(name) }
+	removed := update{name: name, change: func(p *Policy) { p.removeAssignment(name) }}
 	if value == nil {
 		return removed, nil
 	}
@@ -81,5 +87,5 @@ func decodeChange(kind, name string, value []byte) (func(*Policy), error) {
 		return removed, err
 	}
 	grant := newGrant(&a)
-	return func(p *Policy) { p.putGrant(grant) }, nil
+	return update{name: name, assignment: &a, change: func(p *Policy) { p.putGrant(grant) }}, nil
 }

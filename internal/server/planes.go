@@ -86,7 +86,7 @@ func (s *Server) openPlanes(ctx context.Context, c core, record bootstrapRecord,
 		return nil, fmt.Errorf("following vaults: %w", err)
 	}
 	vault, err := keyvault.New(keyvault.Config{
-		Store: s.store, Guard: c.guard, Directory: c.dir, Verifier: s.verifier(c, azure.ServiceKeyVault), Audit: s.audit,
+		Store: s.store, Guard: c.guard, Verifier: s.verifier(c, azure.ServiceKeyVault), Audit: s.audit,
 		Cloud: s.cloud, Vaults: vaults{view}, Now: s.cfg.Now, Logger: s.log, Strict: s.cfg.StrictAzure,
 		MaxBody: s.cfg.Limits.RequestBodyKiB << 10,
 	})
