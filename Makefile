@@ -93,6 +93,6 @@ clean: ## removes what was built
 ifeq ($(RESULTS),)
 gotest = cd $(1) && go test $(2)
 else
-gotest = cd $(1) && go test -json $(2) | tee -a '$(RESULTS)' | $(CURDIR)/$(TOOLS)/testtext
+gotest = cd $(1) && go test -count=1 -json $(2) | tee -a '$(RESULTS)' | $(CURDIR)/$(TOOLS)/testtext
 test e2e: $(TOOLS)/testtext
 endif
