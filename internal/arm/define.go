@@ -37,6 +37,7 @@ func Define[P any](spec Spec, hooks Hooks[P]) Type {
 		if err := untyped(p.New, in.fresh); err != nil {
 			return nil, err
 		}
+		in.fresh.Identity = p.New.Identity
 		return in.fresh, nil
 	}
 	if hooks.Linked != nil {
@@ -67,6 +68,16 @@ func Define[P any](spec Spec, hooks Hooks[P]) Type {
 			return nil, err
 		}
 		return hooks.Show(ctx, res)
+	}
+	if hooks.Principal != nil {
+		s.principal = func(rec *record) (string, string, error) {
+			res, err := typed[P](rec)
+			if err != nil {
+				return "", "", err
+			}
+			principalID, clientID := hooks.Principal(&res.Properties)
+			return principalID, clientID, nil
+		}
 	}
 	s.asyncPut = eraseStep(hooks.AsyncPut)
 	s.asyncDelete = eraseStep(hooks.AsyncDelete)

@@ -216,6 +216,11 @@ func (c *cascade) remove(ctx context.Context, rec *record) (done bool, err error
 			return false, err
 		}
 	}
+	if rec.Identity != nil {
+		if err := c.engine.deletePrincipal(c.tx, rec.TenantID, rec.Identity.PrincipalID); err != nil {
+			return false, err
+		}
+	}
 	c.tx.Delete(Key(rec.TenantID, rec.ID))
 	return true, nil
 }

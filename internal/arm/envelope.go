@@ -33,11 +33,11 @@ type Envelope struct {
 	ChangedTime       time.Time `json:"-"`
 }
 
-// envelope makes the wire form without the properties.
+// envelope makes the wire form without the properties and the identity.
 func (t *Type) envelope(rec *record) Envelope {
 	env := Envelope{
 		ID: rec.ID.String(), Name: rec.ID.Name(), Type: t.spec.Name, Location: rec.Location, Tags: rec.Tags,
-		Kind: rec.Kind, ManagedBy: rec.ManagedBy, SKU: rec.SKU, Identity: rec.Identity, Plan: rec.Plan, Zones: rec.Zones,
+		Kind: rec.Kind, ManagedBy: rec.ManagedBy, SKU: rec.SKU, Plan: rec.Plan, Zones: rec.Zones,
 		ProvisioningState: rec.ProvisioningState, CreatedTime: rec.SystemData.CreatedAt, ChangedTime: rec.SystemData.LastModifiedAt,
 	}
 	if azure.EqualFold(t.spec.Name, resourceGroupType) {
@@ -50,13 +50,16 @@ func (t *Type) envelope(rec *record) Envelope {
 }
 
 // present makes a resource's whole wire form.
-func (t *Type) present(ctx context.Context, rec *record) (json.RawMessage, error) {
+func (e *Engine) present(ctx context.Context, t *Type, rec *record) (json.RawMessage, error) {
 	env := t.envelope(rec)
 	shown, err := t.properties(ctx, rec)
 	if err != nil {
 		return nil, err
 	}
 	env.Properties = shown
+	if env.Identity, err = e.showIdentity(ctx, rec); err != nil {
+		return nil, fmt.Errorf("showing the identity of %s: %w", rec.ID, err)
+	}
 	if t.spec.ProvisioningState {
 		env.Properties = insertMember(shown, "provisioningState", rec.ProvisioningState)
 	}

@@ -84,6 +84,10 @@ type Hooks[P any] struct {
 	// client's error. Without it a $filter is refused: ignored, it would make
 	// the list wrong.
 	Filter func(filter string) (matches func(Envelope) bool, err error)
+	// Principal makes the type's resources identities that identity blocks of
+	// other resources can name, which takes {Spec.Action}/assign/action on them:
+	// it gives the principal (object) ID and the client ID.
+	Principal func(properties *P) (principalID, clientID string)
 	// NoPatch refuses PATCH with 405.
 	NoPatch bool
 	// AsyncPut makes PUT and PATCH long-running: they answer at once with

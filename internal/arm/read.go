@@ -55,7 +55,7 @@ func (x *exchange) storedGet() error {
 
 // answerRecord writes a resource, with its entity tag where the type has one.
 func (x *exchange) answerRecord(status int, rec *record) error {
-	text, err := x.target.typ.present(x.ctx, rec)
+	text, err := x.engine.present(x.ctx, x.target.typ, rec)
 	if err != nil {
 		return err
 	}
@@ -107,7 +107,7 @@ func (x *exchange) storedList(listed listing) error {
 	}
 	items := make([]json.RawMessage, 0, len(page))
 	for _, rec := range page {
-		item, err := x.target.typ.present(x.ctx, rec)
+		item, err := x.engine.present(x.ctx, x.target.typ, rec)
 		if err != nil {
 			return err
 		}

@@ -36,9 +36,15 @@ func (r *Request) Resources(ctx context.Context, scope azure.ResourceID) ([]Enve
 	err := r.engine.scan(ctx, prefix, "", all, func(batch []*record) (bool, error) {
 		for _, rec := range batch {
 			typ, ok := r.engine.router.types[azure.Fold(rec.ID.Type())]
-			if ok && typ.spec.Tracked && !azure.EqualFold(typ.spec.Name, resourceGroupType) {
-				found = append(found, typ.envelope(rec))
+			if !ok || !typ.spec.Tracked || azure.EqualFold(typ.spec.Name, resourceGroupType) {
+				continue
 			}
+			env := typ.envelope(rec)
+			var err error
+			if env.Identity, err = r.engine.showIdentity(ctx, rec); err != nil {
+				return false, fmt.Errorf("showing the identity of %s: %w", rec.ID, err)
+			}
+			found = append(found, env)
 		}
 		return false, nil
 	})

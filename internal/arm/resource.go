@@ -42,12 +42,13 @@ type Resource[P any] struct {
 	Kind     string            `json:"kind,omitempty"`
 	// ManagedBy is the ID of the resource that manages this one.
 	ManagedBy string `json:"managedBy,omitempty"`
-	// SKU, Identity, Plan and Zones are kept as the client wrote them; a type
-	// with rules for them has its Put hook apply them.
-	SKU      json.RawMessage `json:"sku,omitempty"`
-	Identity json.RawMessage `json:"identity,omitempty"`
-	Plan     json.RawMessage `json:"plan,omitempty"`
-	Zones    json.RawMessage `json:"zones,omitempty"`
+	// SKU, Plan and Zones are kept as the client wrote them; a type with rules
+	// for them has its Put hook apply them.
+	SKU   json.RawMessage `json:"sku,omitempty"`
+	Plan  json.RawMessage `json:"plan,omitempty"`
+	Zones json.RawMessage `json:"zones,omitempty"`
+	// Identity is the identity block; nil where the resource never had one.
+	Identity *Identity `json:"identity,omitempty"`
 	// Properties are the type's own, in stored form.
 	Properties P          `json:"properties"`
 	SystemData SystemData `json:"systemData"`
@@ -96,7 +97,7 @@ func typed[P any](rec *record) (*Resource[P], error) {
 	}
 	res := Resource[P]{
 		ID: rec.ID, TenantID: rec.TenantID, Location: rec.Location, Tags: rec.Tags, Kind: rec.Kind,
-		ManagedBy: rec.ManagedBy, SKU: rec.SKU, Identity: rec.Identity, Plan: rec.Plan, Zones: rec.Zones,
+		ManagedBy: rec.ManagedBy, SKU: rec.SKU, Identity: rec.Identity.clone(), Plan: rec.Plan, Zones: rec.Zones,
 		SystemData: rec.SystemData, ProvisioningState: rec.ProvisioningState, Operation: rec.Operation,
 		Revision: rec.Revision,
 	}
@@ -108,7 +109,8 @@ func typed[P any](rec *record) (*Resource[P], error) {
 	return &res, nil
 }
 
-// untyped takes what a hook may have changed back into the record.
+// untyped takes what a hook may have changed back into the record. The identity
+// is a Put hook's to change; see Define.
 func untyped[P any](res *Resource[P], rec *record) error {
 	props, err := json.Marshal(res.Properties)
 	if err != nil {
@@ -118,7 +120,7 @@ func untyped[P any](res *Resource[P], rec *record) error {
 		props = json.RawMessage("{}")
 	}
 	rec.Location, rec.Tags, rec.Kind, rec.ManagedBy = res.Location, res.Tags, res.Kind, res.ManagedBy
-	rec.SKU, rec.Identity, rec.Plan, rec.Zones = res.SKU, res.Identity, res.Plan, res.Zones
+	rec.SKU, rec.Plan, rec.Zones = res.SKU, res.Plan, res.Zones
 	rec.Properties, rec.ProvisioningState = props, res.ProvisioningState
 	return nil
 }

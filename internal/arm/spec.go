@@ -33,6 +33,9 @@ type Spec struct {
 	// clients of every age meet one implementation; strict mode accepts the
 	// listed ones only.
 	Versions []string
+	// ListedOnly types were taken out of later api-versions: they are served in
+	// the listed ones alone, and in others don't exist.
+	ListedOnly bool
 	// In says where the type's resources lie.
 	In Placement
 	// Collections and Items are path patterns of types that the form
@@ -46,9 +49,9 @@ type Spec struct {
 	// listed by /resources.
 	Tracked bool
 	// Members are the optional members of the envelope that the type has:
-	// "identity", "kind", "managedBy", "plan", "sku" and "zones". Others in a
-	// body are dropped; an identity is refused, since dropping it would leave a
-	// client without the principal that it relies on.
+	// "identity" (see [Identity]), "kind", "managedBy", "plan", "sku" and
+	// "zones". Others in a body are dropped; an identity is refused, since
+	// dropping it would leave a client without the principal that it relies on.
 	Members []string
 	// Locations are the canonical names of the regions in which a tracked type
 	// may be created; nil means those of Config.Locations, and a type without
@@ -102,6 +105,7 @@ type stored struct {
 	remove      func(ctx context.Context, r *Request, old *record) error
 	show        func(ctx context.Context, rec *record) (any, error)
 	actions     map[string]storedAction
+	principal   func(rec *record) (principalID, clientID string, err error) // nil: no identity
 	filter      func(string) (func(Envelope) bool, error)
 	noPatch     bool
 	asyncPut    func(ctx context.Context, step *Step, rec *record) (bool, error)

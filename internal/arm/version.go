@@ -37,6 +37,10 @@ func (e *Engine) checkVersion(spec *Spec, version string) error {
 		if slices.Contains(spec.Versions, folded) {
 			return nil
 		}
+		if spec.ListedOnly {
+			namespace, _, _ := strings.Cut(spec.Name, "/")
+			return errNoType(namespace, version)
+		}
 		oldest := slices.MinFunc(spec.Versions, func(a, b string) int { return strings.Compare(a[:10], b[:10]) })
 		if !e.cfg.Strict && folded[:10] >= oldest[:10] {
 			return nil
