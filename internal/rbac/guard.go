@@ -138,7 +138,8 @@ func NewGuard(ctx context.Context, cfg Config) (*Guard, error) {
 // Check decides and audits. The error is non-nil when no decision can be made
 // or kept (stale views, a full audit log): treat it as 503, never as allowed.
 // A scope in a subscription of another tenant, or in none that is known, is
-// denied. A scope outside of subscriptions is the caller's own tenant's.
+// denied. A scope outside of subscriptions is the caller's own tenant's, unless
+// the request names another.
 //
 // A token outlives its principal: after a principal is disabled or deleted, its
 // tokens are good until they expire and its role assignments still count, as on
@@ -190,6 +191,9 @@ func (g *Guard) decide(r Request) (Decision, error) {
 	}
 	if reason := g.foreign(r.Caller, r.Scope); reason != "" {
 		return Decision{Reason: reason}, nil
+	}
+	if r.TenantID != "" && !azure.EqualFold(r.TenantID, r.Caller.TenantID) {
+		return Decision{Reason: "the scope belongs to another tenant than the caller's " + r.Caller.TenantID}, nil
 	}
 	q := Question{
 		Principals:         g.principals(r.Caller),

@@ -90,6 +90,9 @@ type Request struct {
 	Data bool
 	// Scope is the resource, or the scope above it, that the action is on.
 	Scope azure.ResourceID
+	// TenantID is the tenant whose scope it is, where the scope lies outside of
+	// subscriptions; empty: the caller's own. A caller of another is denied.
+	TenantID string
 	// Unconditional lets only assignments and permissions count that have no
 	// condition: for actions which a condition's author could not have thought
 	// of, and by which whatever the condition withholds could be had.
