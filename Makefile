@@ -34,13 +34,16 @@ demo: build ## the main job with Azure's SDK for Go, in a temporary directory
 	bin/quickstart -lanyard bin/lanyard
 
 .PHONY: test
-test: ## every test of the product's module
+test: unit e2e ## every test that this machine can run
+
+.PHONY: unit
+unit: ## the tests of the product's module
 	$(call gotest,.,./...)
 	cd tools && go test ./...
 
 .PHONY: e2e
 e2e: ## the tests with unmodified Azure clients
-	$(call gotest,e2e,./...)
+	$(call gotest,e2e,-count=1 ./...)
 
 .PHONY: race
 race: ## every test of the product's module, under the race detector
@@ -94,5 +97,5 @@ ifeq ($(RESULTS),)
 gotest = cd $(1) && go test $(2)
 else
 gotest = cd $(1) && go test -count=1 -json $(2) | tee -a '$(RESULTS)' | $(CURDIR)/$(TOOLS)/testtext
-test e2e: $(TOOLS)/testtext
+unit e2e: $(TOOLS)/testtext
 endif
