@@ -28,7 +28,7 @@ type engine struct {
 
 // smallSegments shrinks the write-ahead log's preallocated files, of which
 // there are always two, from 64 MB each. It is a variable of etcd's process.
-var smallSegments = sync.OnceFunc(func() { wal.SegmentSizeBytes = 16 << 20 })
+var smallSegments = sync.OnceFunc(func() { wal.SegmentSizeBytes = 4 << 20 })
 
 // startEngine locks the directory and starts the member; it returns when the
 // member serves.
