@@ -22,6 +22,7 @@ import (
 //	directory/domains/{domain}                     tenant
 //	directory/names/{tenant}/{user principal name} object ID
 //	directory/uris/{tenant}/{identifier URI}       client ID
+//	directory/ended/{tenant}                       Tenant, while what it had is removed
 //
 // An owner's federated credentials are one record, because every rule about
 // them (how many, which names, which issuer and subject) is about all of them:
@@ -38,6 +39,7 @@ const (
 	domains       = "domains"
 	names         = "names"
 	uris          = "uris"
+	ended         = "ended"
 )
 
 // clientGuard is the value of a client ID's key, and leads a transaction from

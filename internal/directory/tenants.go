@@ -69,6 +69,12 @@ func (d *Directory) CreateTenant(tx *store.Tx, t Tenant) error {
 			return err
 		}
 	}
+	if _, err := tx.Get(key(ended, id)); !errors.Is(err, store.ErrNotFound) {
+		if err != nil {
+			return err
+		}
+		return azure.Errorf(http.StatusConflict, "Conflict", "The tenant '%s' is being deleted.", id)
+	}
 	exists := azure.Errorf(http.StatusConflict, "Conflict", "The tenant '%s' exists already.", id)
 	return store.CreateJSON(tx, key(tenants, id), t, exists)
 }
@@ -91,7 +97,7 @@ func (d *Directory) CreateSubscription(tx *store.Tx, s Subscription) error {
 	}
 	s.TenantID = t.ID
 	if s.State == "" {
-		s.State = "Enabled"
+		s.State = Enabled
 	}
 	s.Created = d.now().UTC()
 	exists := azure.Errorf(http.StatusConflict, "Conflict", "The subscription '%s' exists already.", id)
