@@ -43,6 +43,8 @@ func (c *cloud) assertion(tb testing.TB, name string) string {
 		return with(map[string]any{"aud": nil})
 	case "no-exp":
 		return with(map[string]any{"exp": nil})
+	case "no-iat":
+		return with(map[string]any{"iat": nil})
 	case "issuer-unknown":
 		return with(map[string]any{"iss": "https://issuer.example"})
 	case "issuer-slash":
@@ -89,6 +91,12 @@ func (c *cloud) assertion(tb testing.TB, name string) string {
 	case "application":
 		_, raw := c.as(c.app.AppID, url.Values{"client_secret": {c.appSecret}, "scope": {exchangeAudience + "/.default"}})
 		return raw
+	}
+	if of, ok := strings.CutPrefix(name, "certificate-"); ok {
+		return c.certificateAssertion(tb, of)
+	}
+	if of, ok := strings.CutPrefix(name, "job-"); ok {
+		return c.flexibleAssertion(tb, of)
 	}
 	tb.Fatalf("no assertion is called %q", name)
 	return ""

@@ -81,8 +81,18 @@ type cloud struct {
 	disabled          directory.Application
 	disabledPrincipal directory.Principal
 	disabledSecret    string
+	// signer proves itself by certificates: "rsa" and "ec" of certificates are
+	// its own, and "old", which is over; "other" is another application's and
+	// "stranger" nobody's.
+	signer          directory.Application
+	signerPrincipal directory.Principal
+	certificates    map[string]*clientCertificate
 	// mi accepts subject of issuer; bare accepts nobody.
 	mi, bare directory.Principal
+	// deploy and patterns trust issuer by expressions.
+	deploy          directory.Application
+	deployPrincipal directory.Principal
+	patterns        directory.Principal
 	// foreign is a tenant's other application.
 	foreign          directory.Application
 	foreignPrincipal directory.Principal
@@ -192,6 +202,7 @@ func (c *cloud) populate() {
 	})
 	c.app, c.appPrincipal = c.application(contoso, "orders-cli")
 	c.expiredSecret = c.secret(c.app, c.clock.Now().Add(time.Hour))
+	c.populateCertificates()
 	c.clock.Advance(2 * time.Hour)
 	c.appSecret = c.secret(c.app, time.Time{})
 	c.app = c.reread(c.app)
@@ -209,6 +220,7 @@ func (c *cloud) populate() {
 	c.bare = c.identity(contoso, "id-bare")
 	c.credential(c.mi.ObjectID, "shop-orders", c.issuer.URL, subject)
 	c.credential(c.app.ObjectID, "trusts-identity", c.names.IssuerV2(contoso), c.mi.ObjectID)
+	c.populateFlexible()
 }
 
 func (c *cloud) application(tenant, name string, uris ...string) (app directory.Application, p directory.Principal) {

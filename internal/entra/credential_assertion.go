@@ -2,6 +2,8 @@ package entra
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
@@ -15,6 +17,13 @@ const assertionTypeJWT = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer
 // beginning and at its end. Entra tolerates as much.
 const clockSkew = 5 * time.Minute
 
+// The algorithms of assertions: those of foreign issuers, and those of clients
+// that sign with the key of a certificate.
+var (
+	federationAlgorithms  = []string{token.RS256}
+	certificateAlgorithms = []string{token.RS256, token.PS256, token.ES256}
+)
+
 // checkAssertion proves a client by a signed assertion. Who issued it decides
 // what kind of credential it is: the client itself, this cloud, or a foreign
 // issuer.
@@ -27,13 +36,20 @@ func (h *Handler) checkAssertion(ctx context.Context, x *exchange, raw string) *
 	if kind != assertionTypeJWT {
 		return errParameter.new("client_assertion_type")
 	}
-	a, e := parseAssertion(raw)
-	if e != nil {
+	a, err := token.ParseAssertion(raw)
+	if err != nil {
+		return errAssertionMalformed.because(err)
+	}
+	algorithms := federationAlgorithms
+	if isSelfIssued(a) {
+		x.proof.kind, algorithms = kindCertificate, certificateAlgorithms
+	}
+	if e := checkForm(a, algorithms); e != nil {
 		return e
 	}
 	x.noteAssertion(a)
 	switch {
-	case azure.EqualFold(a.Issuer, x.clientID):
+	case isSelfIssued(a):
 		return h.checkCertificate(x, a)
 	case h.isAuthority(a.Issuer):
 		return h.checkManagedIdentity(x, a, raw)
@@ -42,28 +58,27 @@ func (h *Handler) checkAssertion(ctx context.Context, x *exchange, raw string) *
 	}
 }
 
-// parseAssertion reads an assertion and refuses what no credential could make
-// good. It verifies nothing.
-func parseAssertion(raw string) (*token.Assertion, *azure.Error) {
-	a, err := token.ParseAssertion(raw)
-	if err != nil {
-		return nil, errAssertionMalformed.because(err)
-	}
+// isSelfIssued reports whether an application issued the assertion: its issuer
+// is a client ID then. No other issuer is a GUID, since others are addresses.
+func isSelfIssued(a *token.Assertion) bool { return isGUID(azure.Fold(a.Issuer)) }
+
+// checkForm refuses an assertion that no credential could make good.
+func checkForm(a *token.Assertion, algorithms []string) *azure.Error {
 	switch {
 	case a.Type != "" && !azure.EqualFold(a.Type, "JWT") && a.Type != "http://openid.net/specs/jwt/1.0":
-		return nil, errAssertionType.new()
-	case a.Algorithm != "RS256":
-		return nil, errAssertionAlgorithm.new(a.Algorithm)
+		return errAssertionType.new()
+	case !slices.Contains(algorithms, a.Algorithm):
+		return errAssertionAlgorithm.new(a.Algorithm, strings.Join(algorithms, ","))
 	case a.Issuer == "":
-		return nil, errAssertionClaim.new("iss")
+		return errAssertionClaim.new("iss")
 	case a.Subject == "":
-		return nil, errAssertionClaim.new("sub")
+		return errAssertionClaim.new("sub")
 	case len(a.Audience) == 0:
-		return nil, errAssertionClaim.new("aud")
+		return errAssertionClaim.new("aud")
 	case a.Expiry.IsZero():
-		return nil, errAssertionClaim.new("exp")
+		return errAssertionClaim.new("exp")
 	}
-	return a, nil
+	return nil
 }
 
 // noteAssertion keeps for the record what the assertion says of itself.
@@ -100,12 +115,4 @@ func outOfTime(a *token.Assertion, now time.Time) *azure.Error {
 // zero time is its DateTime.MinValue.
 func timestamp7(t time.Time) string {
 	return t.UTC().Format("2006-01-02T15:04:05.0000000Z")
-}
-
-// checkCertificate answers an assertion that the client itself issued, which
-// would be signed by the key of a certificate of its own. Clients here have
-// secrets and federated credentials only, so that there is no such key.
-func (h *Handler) checkCertificate(x *exchange, a *token.Assertion) *azure.Error {
-	x.proof.kind = kindCertificate
-	return errAssertionSignature.new("The key was not found.", a.KeyID)
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
 	"github.com/lanyard-id/lanyard/internal/directory"
@@ -19,6 +21,9 @@ import (
 func (h *Handler) checkFederated(ctx context.Context, x *exchange, a *token.Assertion) *azure.Error {
 	c, e := matchFederated(x.client, a.Issuer, a.Subject, a.Audience)
 	if e != nil {
+		c, e = h.matchFlexible(x.client, a, e)
+	}
+	if e != nil {
 		return e
 	}
 	x.proof.name = c.Name
@@ -28,12 +33,30 @@ func (h *Handler) checkFederated(ctx context.Context, x *exchange, a *token.Asse
 	if e := checkTimes(a, h.now()); e != nil {
 		return e
 	}
+	if e := checkLifetime(a); e != nil {
+		return e
+	}
 	x.proof.acr = token.ACRCertificate
 	return nil
 }
 
-// matchFederated finds the one credential that an assertion matches. Every
-// comparison is of whole strings, byte by byte: no case is folded, no space
+// maxForeignAssertion is the longest life of a foreign issuer's token that Entra
+// accepts. Without iat it has lived since 1970.
+const maxForeignAssertion = 25 * time.Hour
+
+func checkLifetime(a *token.Assertion) *azure.Error {
+	issued := a.IssuedAt
+	if issued.IsZero() {
+		issued = time.Unix(0, 0)
+	}
+	if a.Expiry.Sub(issued) > maxForeignAssertion {
+		return errFederatedLifetime.new(strconv.FormatInt(issued.Unix(), 10), strconv.FormatInt(a.Expiry.Unix(), 10))
+	}
+	return nil
+}
+
+// matchFederated finds the one credential whose subject an assertion matches.
+// Every comparison is of whole strings, byte by byte: no case is folded, no space
 // trimmed, no address normalized, and an assertion for several audiences
 // matches none. What is told apart is only what the refusal says.
 //
@@ -49,8 +72,8 @@ func matchFederated(client directory.Client, issuer, subject string, audience []
 	if len(sameIssuer) == 0 {
 		return none, errFederatedIssuer.because(expected(all, "issuer", issuerOf), issuer)
 	}
-	// A flexible credential has an expression in place of its subject. Those are
-	// not evaluated here, and an empty subject matches nothing.
+	// A flexible credential has an expression in place of its subject, which
+	// matchFlexible evaluates. An empty subject matches nothing.
 	sameSubject := filter(sameIssuer, func(c directory.FederatedCredential) bool {
 		return c.Subject == subject && subject != "" && c.ClaimsMatchingExpression == nil
 	})
@@ -113,7 +136,7 @@ func (h *Handler) unverified(err error, a *token.Assertion) *azure.Error {
 		return errFederatedKey.because(err, a.KeyID, a.Issuer)
 	}
 	if _, ok := errors.AsType[*token.SignatureError](err); ok {
-		return errAssertionSignature.because(err, "The signature is invalid.", a.KeyID)
+		return badSignature(err, a.KeyID)
 	}
 	return errInternal.because(fmt.Errorf("verifying an assertion of %q: %w", shorten(a.Issuer), err))
 }

@@ -43,7 +43,7 @@ func (h *Handler) checkManagedIdentity(x *exchange, a *token.Assertion, raw stri
 	switch {
 	// What was matched was read by another parser than what was verified.
 	case caller.TenantID != x.tenant.ID || caller.ObjectID != c.Subject:
-		return errAssertionSignature.because(errors.New("the verified token is not the one that was matched"), "The signature is invalid.", a.KeyID)
+		return badSignature(errors.New("the verified token is not the one that was matched"), a.KeyID)
 	case !ok || subject.Disabled:
 		return errFederatedNotManaged.because(fmt.Errorf("principal %s is deleted or disabled", caller.ObjectID))
 	case subject.ServicePrincipalType != directory.ManagedIdentityPrincipal:
@@ -70,6 +70,6 @@ func (h *Handler) refusedToken(err error, a *token.Assertion) *azure.Error {
 	case token.Malformed, token.Incomplete:
 		return errAssertionMalformed.because(err)
 	default:
-		return errAssertionSignature.because(err, "The signature is invalid.", a.KeyID)
+		return badSignature(err, a.KeyID)
 	}
 }

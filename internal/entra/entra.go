@@ -72,6 +72,10 @@ type Handler struct {
 	// /organizations.
 	tenantRoutes, adfsRoutes, commonRoutes map[string]route
 	grants                                 map[string]*grant
+	// services are the application IDs of the cloud's own resources. Their tokens
+	// say what the client is capable of; those for applications do so on Azure
+	// where the application asks for that claim, which it cannot do here.
+	services map[string]bool
 	// exchange verifies this cloud's own tokens where one is presented as a
 	// federated assertion.
 	exchange *token.Verifier
@@ -99,6 +103,10 @@ func New(cfg Config) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	services := map[string]bool{}
+	for _, s := range cfg.Cloud.Services() {
+		services[s.AppID] = true
+	}
 	return &Handler{
 		directory:     cfg.Directory,
 		keys:          cfg.Keys,
@@ -118,6 +126,7 @@ func New(cfg Config) (*Handler, error) {
 		grants:        grants(cfg.Guard != nil && !cfg.Strict),
 		guard:         cfg.Guard,
 		actors:        token.NewVerifier(cfg.Keys, cfg.Cloud, cfg.Cloud.Service(azure.ServiceResourceManager), cfg.Now),
+		services:      services,
 		exchange:      token.NewVerifier(cfg.Keys, cfg.Cloud, cfg.Cloud.Service(azure.ServiceTokenExchange), cfg.Now),
 	}, nil
 }

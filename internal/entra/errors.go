@@ -133,8 +133,8 @@ var (
 		"the assertion has another typ than JWT",
 		"Invalid JWT header type specified. Allowed types: 'JWT','http://openid.net/specs/jwt/1.0'."}
 	errAssertionAlgorithm = fault{5002738, http.StatusUnauthorized, invalidClient,
-		"the assertion is not signed with RS256",
-		"Invalid JWT token. '%s' is not a supported signature algorithm. Supported signing algorithms are: 'RS256'."}
+		"the assertion is not signed with a supported algorithm",
+		"Invalid JWT token. '%s' is not a supported signature algorithm. Supported signing algorithms are: '%s'."}
 	errAssertionClaim = fault{90014, http.StatusBadRequest, invalidRequest,
 		"the assertion lacks a claim",
 		"The required field '%s' is missing from the credential. Ensure that you have all the necessary parameters for the login request."}
@@ -145,7 +145,39 @@ var (
 			"https://learn.microsoft.com/entra/identity-platform/certificate-credentials ."}
 	errAssertionSignature = fault{700027, http.StatusUnauthorized, invalidClient,
 		"the assertion is not signed by a key of its issuer",
-		"Client assertion failed signature validation. [Reason - %s, Thumbprint of key used by client: '%s']"}
+		"%s [Reason - %s]"}
+)
+
+// badSignature is errAssertionSignature for a key of a foreign issuer, or of this
+// cloud.
+func badSignature(cause error, keyID string) *azure.Error {
+	return errAssertionSignature.because(cause, "Client assertion failed signature validation.",
+		"The signature is invalid., Thumbprint of key used by client: '"+keyID+"'")
+}
+
+// certificateHelp ends the descriptions of assertions that are not what a
+// client's own must be.
+const certificateHelp = " Review the documentation at https://learn.microsoft.com/entra/identity-platform/certificate-credentials ."
+
+// Errors of assertions that the client itself signs, with the key of one of its
+// certificates. A certificate that is unknown or expired, or another one's, is
+// errAssertionSignature.
+var (
+	errCertificateClient = fault{700021, http.StatusUnauthorized, invalidClient,
+		"the assertion is another client's",
+		"Client assertion application identifier doesn't match 'client_id' parameter." + certificateHelp}
+	errCertificateSubject = fault{50048, http.StatusUnauthorized, invalidClient,
+		"the assertion's subject is not its issuer",
+		"Subject must match the issuer claim in the client assertion."}
+	errCertificateAudience = fault{700023, http.StatusUnauthorized, invalidClient,
+		"the assertion is not for this token service and tenant",
+		"Client assertion audience claim does not match Realm issuer." + certificateHelp}
+	errCertificateUnnamed = fault{5002723, http.StatusUnauthorized, invalidClient,
+		"the assertion does not name its certificate",
+		"Invalid JWT token. No certificate SHA-1 thumbprint, certificate SHA-256 thumbprint, nor keyId specified in token header."}
+	errCertificateAlgorithm = fault{5002730, http.StatusBadRequest, invalidRequest,
+		"the certificate's key is of another kind than the assertion's algorithm",
+		"Invalid JWT token. Unsupported key for the signing algorithm."}
 )
 
 // federationHelp ends the descriptions of assertions that match no credential.
@@ -170,6 +202,9 @@ var (
 	errFederatedAudience = fault{700212, http.StatusUnauthorized, invalidClient,
 		"no federated credential has the assertion's audience",
 		"No matching federated identity record found for presented assertion audience '%s'." + federationHelp}
+	errFederatedLifetime = fault{70023, http.StatusBadRequest, invalidRequest,
+		"the assertion lives longer than 25 hours",
+		"External OIDC Provider token must have a lifetime of less than or equal to 1.01:00:00. Token issued at %s. Token expires on %s."}
 	errFederatedKey = fault{7000272, http.StatusUnauthorized, invalidClient,
 		"the issuer does not publish the key that the assertion names",
 		"The certificate with identifier '%s' used to sign the federated credential could not be found in the metadata of " +
@@ -186,6 +221,33 @@ var (
 	errFederatedExchange = fault{700214, http.StatusUnauthorized, invalidClient,
 		"the assertion is not for the token exchange",
 		"The audience of a federated identity credential for AAD issuer must be '" + federationAudience + "'."}
+)
+
+// Errors of flexible federated credentials, those with an expression.
+var (
+	errFlexibleMismatch = fault{7002131, http.StatusUnauthorized, invalidClient,
+		"no federated credential has the assertion's subject or an expression for it",
+		"No matching federated identity record found for presented assertion subject '%s' or no federated identity credential " +
+			"expression matched. Please check your federated identity credential Subject, Expression, Audience and Issuer against the " +
+			"presented assertion. https://learn.microsoft.com/entra/workload-id/workload-identity-federation"}
+	errFlexibleDuplicate = fault{700263, http.StatusUnauthorized, invalidClient,
+		"several expressions match the assertion",
+		"More than one federated identity credential of the client matches the presented assertion."}
+	errFlexibleExpression = fault{700233, http.StatusUnauthorized, invalidClient,
+		"an expression cannot be parsed",
+		"Federated Identity Credential expression parsing failed."}
+	errFlexibleEvaluation = fault{700234, http.StatusUnauthorized, invalidClient,
+		"an expression cannot be evaluated for the assertion",
+		"Federated Identity Credential expression evaluation failed."}
+	errFlexibleClient = fault{700235, http.StatusUnauthorized, invalidClient,
+		"expressions are for applications only",
+		"The federated identity credentials flow does not support credentials matching via expression at this time."}
+	errFlexibleIssuer = fault{7002241, http.StatusUnauthorized, invalidClient,
+		"no expressions for this issuer",
+		"Issuer '%s' may not use credentials matching via expression."}
+	errFlexibleClaims = fault{700237, http.StatusUnauthorized, invalidClient,
+		"an expression that is not for this issuer",
+		"Federated Identity Credential expression not allowed."}
 )
 
 // Errors of discovery.

@@ -2,6 +2,8 @@ package entra_test
 
 import (
 	"bytes"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -253,10 +255,13 @@ func indent(t *testing.T, text []byte) string {
 
 // placeholders are what stands in braces in golden files.
 func (c *cloud) placeholders() map[string]string {
-	return map[string]string{
+	values := map[string]string{
 		"contoso": contoso, "fabrikam": fabrikam,
 		"app": c.app.AppID, "app.objectId": c.appPrincipal.ObjectID,
 		"appSecret": c.appSecret, "expiredSecret": c.expiredSecret, "appSecret.keyId": c.app.Secrets[1].KeyID,
+		"signer": c.signer.AppID, "signer.objectId": c.signerPrincipal.ObjectID,
+		"deploy": c.deploy.AppID, "deploy.objectId": c.deployPrincipal.ObjectID,
+		"patterns": c.patterns.AppID, "patterns.objectId": c.patterns.ObjectID,
 		"api": c.api.AppID, "disabled": c.disabled.AppID, "disabledSecret": c.disabledSecret,
 		"disabled.objectId": c.disabledPrincipal.ObjectID, "foreign.objectId": c.foreignPrincipal.ObjectID,
 		"foreignSecret.keyId": c.foreign.Secrets[0].KeyID,
@@ -264,6 +269,15 @@ func (c *cloud) placeholders() map[string]string {
 		"foreign": c.foreign.AppID, "foreignSecret": c.foreignSecret,
 		"issuer": c.issuer.URL, "issuer.address": c.issuer.Listener.Addr().String(), "kid": c.keys.List()[0].ID,
 	}
+	for name, cert := range c.certificates {
+		values[name+".sha1"] = strings.ToUpper(hex.EncodeToString(cert.sha1()))
+		values[name+".sha256"] = strings.ToUpper(hex.EncodeToString(cert.sha256()))
+		values[name+".kid"] = base64.URLEncoding.EncodeToString(cert.sha1())
+		if cert.keyID != "" {
+			values[name+".keyId"] = cert.keyID
+		}
+	}
+	return values
 }
 
 var inBraces = regexp.MustCompile(`\{[A-Za-z][A-Za-z0-9.:-]*\}`)

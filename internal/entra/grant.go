@@ -34,6 +34,8 @@ func grants(extensions bool) map[string]*grant {
 // reads what those before it have filled in.
 type exchange struct {
 	protocol protocol
+	// host is the host by which the client came, with its port.
+	host string
 	// tenantName is the tenant as the path spells it.
 	tenantName string
 	tenant     directory.Tenant
@@ -45,6 +47,9 @@ type exchange struct {
 	clientID string
 	client   directory.Client
 	proof    proof
+	// capabilities are what the client says it can do: xms_cc of the claims
+	// parameter.
+	capabilities []string
 	// audience is the resource as the client spelled it.
 	audience string
 	// subject is who the token is for.

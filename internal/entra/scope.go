@@ -1,7 +1,6 @@
 package entra
 
 import (
-	"encoding/json"
 	"strings"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
@@ -96,19 +95,4 @@ func isScope(s string) bool {
 		}
 	}
 	return s != ""
-}
-
-// checkClaims checks the claims parameter: a JSON object of OpenID Connect's
-// claims requests. Clients use it to say that they understand claims
-// challenges (xms_cc) and to answer one. Application tokens are the same with
-// and without it: each is issued on the directory's present state.
-func checkClaims(claims string) *azure.Error {
-	if claims == "" {
-		return nil
-	}
-	var request map[string]map[string]json.RawMessage
-	if err := json.Unmarshal([]byte(claims), &request); err != nil || request == nil {
-		return errParameter.new("claims")
-	}
-	return nil
 }

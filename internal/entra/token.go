@@ -30,6 +30,7 @@ func (h *Handler) tokenADFS(w http.ResponseWriter, r *http.Request, tenant strin
 // recorded, and only then writes it.
 func (h *Handler) serveToken(w http.ResponseWriter, r *http.Request, x *exchange) {
 	started := time.Now()
+	x.host = r.Host
 	noStore(w)
 	var e *azure.Error
 	if r, e = h.parse(w, r, x); e == nil {
@@ -81,7 +82,8 @@ func (h *Handler) parse(w http.ResponseWriter, r *http.Request, x *exchange) (*h
 	if x.basic, ok = readBasic(r); !ok {
 		return r, h.withHint(errMalformed.new(), "The credentials of the Authorization header are not form-encoded.")
 	}
-	return r, checkClaims(x.form["claims"])
+	x.capabilities, e = parseClaims(x.form["claims"])
+	return r, e
 }
 
 // issue runs the grant and mints the token it allows.
@@ -131,6 +133,9 @@ func (h *Handler) claims(x *exchange, resourceAppID string, version int) token.C
 	}
 	if x.subject.ServicePrincipalType == directory.ManagedIdentityPrincipal {
 		c.IdentityResourceID = identityResourceID(x.subject.ResourceID)
+	}
+	if h.services[resourceAppID] {
+		c.Capabilities = x.capabilities
 	}
 	return c
 }

@@ -79,6 +79,9 @@ type Claims struct {
 	// HostResourceID is xms_az_rid: the machine on which the token of a
 	// user-assigned identity was issued.
 	HostResourceID string
+	// Capabilities are what the client said it can do, such as "CP1" for answering
+	// claims challenges: xms_cc.
+	Capabilities []string
 	// TokenID is uti, by which logs name the token. Empty stands for a new one;
 	// who writes an audit record chooses it with NewTokenID.
 	TokenID string
@@ -123,6 +126,7 @@ type wire struct {
 	Version           string   `json:"ver,omitempty"`
 	ActorFacts        string   `json:"xms_act_fct,omitempty"`
 	HostResourceID    string   `json:"xms_az_rid,omitempty"`
+	Capabilities      []string `json:"xms_cc,omitempty"`
 	FeatureData       string   `json:"xms_ftd,omitempty"`
 	IdentityRelation  string   `json:"xms_idrel,omitempty"`
 	IdentityResource  string   `json:"xms_mirid,omitempty"`
@@ -144,6 +148,7 @@ func (c *Claims) wire() (*wire, error) {
 		ObjectID: c.ObjectID, Roles: c.Roles, Scopes: c.Scopes, Subject: c.Subject,
 		TenantID: c.TenantID, TokenID: c.TokenID, Version: c.Version,
 		HostResourceID: c.HostResourceID, IdentityResource: c.IdentityResourceID,
+		Capabilities: c.Capabilities,
 	}
 	if w.NotBefore == 0 {
 		w.NotBefore = w.IssuedAt
@@ -214,7 +219,8 @@ func (w *wire) claims() *Claims {
 		TenantID: w.TenantID, ObjectID: w.ObjectID, Subject: w.Subject,
 		AppID: w.AppID, AppIDACR: w.AppIDACR, IDType: w.IDType, IdentityProvider: w.IdentityProvider,
 		Name: w.Name, UPN: w.UPN, Groups: w.Groups, Roles: w.Roles, Scopes: w.Scopes,
-		IdentityResourceID: w.IdentityResource, HostResourceID: w.HostResourceID, TokenID: w.TokenID,
+		IdentityResourceID: w.IdentityResource, HostResourceID: w.HostResourceID,
+		Capabilities: w.Capabilities, TokenID: w.TokenID,
 	}
 	if w.Version == Version2 {
 		c.AppID, c.AppIDACR, c.UPN = w.AuthorizedParty, w.PartyACR, w.PreferredUsername
