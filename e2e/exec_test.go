@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -140,4 +141,45 @@ func refusals(t *testing.T, number string) int {
 		total += count
 	}
 	return total
+}
+
+// TestExecJava has Java trust the cloud's authority beside the system's, by its
+// default trust manager, which every HTTP client of Java's asks.
+func TestExecJava(t *testing.T) {
+	if _, err := exec.LookPath("java"); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal("CI must have java (Debian's default-jdk-headless)")
+		}
+		t.Skip("NOT TESTED: this machine lacks java (Debian's default-jdk-headless)")
+	}
+	who := newIdentity(t, newGroup(t), "who")
+	source := filepath.Join(t.TempDir(), "Trust.java")
+	if err := os.WriteFile(source, []byte(`
+import java.security.KeyStore;
+import java.security.cert.X509Certificate;
+import javax.net.ssl.*;
+
+public class Trust {
+  public static void main(String[] args) throws Exception {
+    TrustManagerFactory factory = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
+    factory.init((KeyStore) null);
+    int all = 0, ours = 0;
+    for (X509Certificate c : ((X509TrustManager) factory.getTrustManagers()[0]).getAcceptedIssuers()) {
+      all++;
+      if (c.getSubjectX500Principal().getName().contains("Lanyard")) ours++;
+    }
+    System.out.println(ours == 1 && all > 50 ? "trusted" : ours + " of " + all);
+  }
+}
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("JAVA_TOOL_OPTIONS", "-Xmx128m")
+	out, complaints, code := lanyardExec(t, "--identity", *who.ID, "--", "java", source)
+	if code != 0 || out != "trusted" {
+		t.Fatalf("exit code %d, %q\n%s", code, out, complaints)
+	}
+	if !strings.Contains(complaints, "-Xmx128m -Djavax.net.ssl.trustStore=") {
+		t.Errorf("the caller's own options are lost:\n%s", complaints)
+	}
 }

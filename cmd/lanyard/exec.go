@@ -106,11 +106,21 @@ func (f *execFlags) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	dir, err := os.MkdirTemp("", "lanyard-exec-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	java, err := javaVariables(server.BundleFile(env.CAFile), dir, os.Getenv)
+	if err != nil {
+		return err
+	}
+	vars = append(vars, java...)
 	vars = append(vars, variable{"AZURE_CLIENT_ID", who.ClientID})
 
 	var more []variable
 	if f.workload.serviceAccount != "" {
-		pod, err := f.workload.project(ctx)
+		pod, err := f.workload.project(ctx, dir)
 		if err != nil {
 			return err
 		}

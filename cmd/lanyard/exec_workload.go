@@ -49,16 +49,15 @@ func (f *workloadFlags) check() error {
 	return nil
 }
 
-// pod is what a workload finds: a directory with its token, replaced in time.
+// pod is what a workload finds: a file with its token, replaced in time.
 type pod struct {
-	dir    string
 	file   string
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 }
 
-// project signs a first token and keeps it fresh until close.
-func (f *workloadFlags) project(ctx context.Context) (*pod, error) {
+// project signs a first token, writes it into dir and keeps it fresh until close.
+func (f *workloadFlags) project(ctx context.Context, dir string) (*pod, error) {
 	raw, err := os.ReadFile(f.signingKey)
 	if err != nil {
 		return nil, fmt.Errorf("reading the signing key: %w", err)
@@ -67,11 +66,7 @@ func (f *workloadFlags) project(ctx context.Context) (*pod, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the signing key %s: %w", f.signingKey, err)
 	}
-	dir, err := os.MkdirTemp("", "lanyard-exec-")
-	if err != nil {
-		return nil, err
-	}
-	p := &pod{dir: dir, file: filepath.Join(dir, "azure-identity-token")}
+	p := &pod{file: filepath.Join(dir, "azure-identity-token")}
 	namespace, name, _ := strings.Cut(f.serviceAccount, "/")
 	write := func() error {
 		text, err := signer.Token(namespace, name, exchangeAudience, time.Now(), tokenLifetime)
@@ -85,7 +80,6 @@ func (f *workloadFlags) project(ctx context.Context) (*pod, error) {
 		return os.Rename(p.file+".new", p.file)
 	}
 	if err := write(); err != nil {
-		_ = os.RemoveAll(dir)
 		return nil, fmt.Errorf("projecting the service-account token: %w", err)
 	}
 	ctx, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -109,7 +103,6 @@ func (f *workloadFlags) project(ctx context.Context) (*pod, error) {
 func (p *pod) close() {
 	p.cancel()
 	p.done.Wait()
-	_ = os.RemoveAll(p.dir)
 }
 
 func (p *pod) variables() []variable {
