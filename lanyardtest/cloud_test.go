@@ -216,24 +216,24 @@ func TestHelpersAskTwice(t *testing.T) {
 func TestHelpersFail(t *testing.T) {
 	t.Parallel()
 	cloud := lanyardtest.New(t)
+	fake := newT()
+	defer fake.finish()
 	identity, vault := cloud.Identity(t, "orders"), cloud.Vault(t, "greetings")
 	for name, test := range map[string]struct {
-		f    func(testing.TB)
+		f    func()
 		want string
 	}{
-		"a vault's name":     {func(t testing.TB) { cloud.Vault(t, "x") }, "VaultNameNotValid"},
-		"an unknown role":    {func(t testing.TB) { cloud.Assign(t, identity.PrincipalID, "Reeder", vault.ResourceID) }, `no role "Reeder"`},
-		"an unknown GUID":    {func(t testing.TB) { cloud.Assign(t, identity.PrincipalID, cloud.TenantID, vault.ResourceID) }, "RoleDefinitionDoesNotExist"},
-		"a client ID":        {func(t testing.TB) { cloud.Assign(t, identity.ClientID, "Reader", vault.ResourceID) }, identity.PrincipalID},
-		"a scope":            {func(t testing.TB) { cloud.Assign(t, identity.PrincipalID, "Reader", "/nowhere") }, "RESPONSE 4"},
-		"a secret's name":    {func(t testing.TB) { cloud.Secret(t, vault, "a b", "") }, "BadParameter"},
-		"why, without error": {func(t testing.TB) { cloud.Why(t, nil) }, "there is no error"},
-		"why, of another":    {func(t testing.TB) { cloud.Why(t, io.EOF) }, "EOF"},
+		"a vault's name":     {func() { cloud.Vault(fake, "x") }, "VaultNameNotValid"},
+		"an unknown role":    {func() { cloud.Assign(fake, identity.PrincipalID, "Reeder", vault.ResourceID) }, `no role "Reeder"`},
+		"an unknown GUID":    {func() { cloud.Assign(fake, identity.PrincipalID, cloud.TenantID, vault.ResourceID) }, "RoleDefinitionDoesNotExist"},
+		"a client ID":        {func() { cloud.Assign(fake, identity.ClientID, "Reader", vault.ResourceID) }, identity.PrincipalID},
+		"a scope":            {func() { cloud.Assign(fake, identity.PrincipalID, "Reader", "/nowhere") }, "RESPONSE 4"},
+		"a secret's name":    {func() { cloud.Secret(fake, vault, "a b", "") }, "BadParameter"},
+		"why, without error": {func() { cloud.Why(fake, nil) }, "there is no error"},
+		"why, of another":    {func() { cloud.Why(fake, io.EOF) }, "EOF"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			fake := newT()
-			defer fake.finish()
-			if message := fake.failure(func() { test.f(fake) }); !strings.Contains(message, test.want) {
+			if message := fake.failure(test.f); !strings.Contains(message, test.want) {
 				t.Errorf("failed with %q, want %s", message, test.want)
 			}
 		})

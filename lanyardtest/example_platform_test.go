@@ -15,6 +15,7 @@ import (
 // [lanyardtest.Cloud.ARMClientOptions], and uses the SDK's arm* packages; here
 // the helpers do.
 func setUp(t testing.TB, cloud *lanyardtest.Cloud) (reader, writer lanyardtest.Identity, vault lanyardtest.Vault) {
+	t.Helper()
 	shop := cloud.ResourceGroup(t, "shop")
 	vault = shop.Vault(t, "shop-vault")
 	reader, writer = shop.Identity(t, "reader"), shop.Identity(t, "writer")

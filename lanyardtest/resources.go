@@ -32,7 +32,7 @@ const (
 )
 
 // secretsOfficer is the built-in role Key Vault Secrets Officer.
-const secretsOfficer = "b86a8fe4-44ce-4948-aee5-eccb2c155cd7"
+const secretsOfficer = "b86a8fe4-44ce-4948-aee5-eccb2c155cd7" //nolint:gosec // a public identifier
 
 // vaultScope is what tokens for vaults are asked for.
 const vaultScope = "https://vault.azure.net/.default"
