@@ -71,6 +71,26 @@ func TestRegistrationWithoutServicePrincipal(t *testing.T) {
 	}), 409, "Request_MultipleObjectsWithSameKeyValue",
 		"The service principal cannot be created, updated, or restored because the service principal name "+app.AppID+" is already in use.")
 
+	find := func(tenantID, appID string) (id string, found bool) {
+		f.must(func(tx *store.Tx) error {
+			p, ok, err := f.ServicePrincipalIn(tx, tenantID, appID)
+			id, found = p.ObjectID, ok
+			return err
+		})
+		return id, found
+	}
+	if id, ok := find(contoso, strings.ToUpper(app.AppID)); !ok || id != first.ObjectID {
+		t.Errorf("its service principal is %q, %v", id, ok)
+	}
+	for _, id := range []string{app.ObjectID, first.ObjectID, ""} {
+		if p, ok := find(contoso, id); ok {
+			t.Errorf("the client ID %q leads to %s", id, p)
+		}
+	}
+	if p, ok := find(fabrikam, app.AppID); ok {
+		t.Errorf("the other tenant finds %s", p)
+	}
+
 	// The service principal goes, with what was put on it, and another comes.
 	f.must(func(tx *store.Tx) error {
 		_, _, err := f.IssueSecret(tx, contoso, app.AppID, Secret{DisplayName: "there", OnPrincipal: true})
@@ -80,6 +100,9 @@ func TestRegistrationWithoutServicePrincipal(t *testing.T) {
 	f.must(func(tx *store.Tx) error { return f.DeleteServicePrincipal(tx, contoso, first.ObjectID) })
 	if _, ok := f.Client(contoso, app.AppID); ok {
 		t.Error("the application still is a client")
+	}
+	if _, ok := find(contoso, app.AppID); ok {
+		t.Error("the service principal is still found")
 	}
 	if got, _ := f.Application(contoso, app.ObjectID); len(got.Secrets) != 1 || got.Secrets[0].DisplayName != "here" {
 		t.Errorf("the secrets are %+v", got.Secrets)

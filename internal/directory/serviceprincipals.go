@@ -144,3 +144,17 @@ func moveUserPrincipalName(tx *store.Tx, old, p Principal) error {
 func (d *Directory) PrincipalIn(tx *store.Tx, tenantID, objectID string) (Principal, error) {
 	return readPrincipal(tx, tenantID, objectID)
 }
+
+// ServicePrincipalIn reads the service principal of an application in a
+// transaction; ok is false where it has none, or does not exist.
+func (d *Directory) ServicePrincipalIn(tx *store.Tx, tenantID, appID string) (p Principal, ok bool, err error) {
+	guard, _, err := store.GetJSON[clientGuard](tx, key(clients, appID))
+	if errors.Is(err, store.ErrNotFound) || err == nil && (guard.Principal == "" || !azure.EqualFold(guard.TenantID, tenantID)) {
+		return Principal{}, false, nil
+	}
+	if err != nil {
+		return Principal{}, false, err
+	}
+	p, err = readPrincipal(tx, guard.TenantID, guard.Principal)
+	return p, err == nil, err
+}
