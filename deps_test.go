@@ -27,6 +27,7 @@ var order = []string{
 	"internal/provider",
 	"internal/entra",
 	"internal/keyvault",
+	"internal/graph",
 	"internal/proxy",
 	"internal/server",
 	"lanyardtest",
@@ -39,6 +40,7 @@ var planes = [][]string{
 	{"internal/arm", "internal/provider"},
 	{"internal/entra"},
 	{"internal/keyvault"},
+	{"internal/graph"},
 }
 
 // onlyUsers names libraries that one package has to itself, so that the rest

@@ -142,9 +142,9 @@ func setCommonHeaders(header http.Header, r *http.Request) {
 func readBody(r *request, optional bool) (map[string]json.RawMessage, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(nil, r.http.Body, maxBody))
 	if err != nil {
-		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		if large, ok := errors.AsType[*http.MaxBytesError](err); ok { // the server's limit, or this one
 			return nil, azure.Errorf(http.StatusRequestEntityTooLarge, "RequestEntityTooLarge",
-				"The request body is larger than %d bytes.", maxBody)
+				"The request body is larger than %d bytes.", large.Limit)
 		}
 		return nil, malformedBody("The request body cannot be read.")
 	}

@@ -30,9 +30,9 @@ type Config struct {
 	// Aliases are Azure's own names under which the cloud answers too:
 	// login-us.microsoftonline.com, login.microsoftonline.com,
 	// login.microsoftonline.us, login.microsoft.com, login.windows.net,
-	// sts.windows.net, management.azure.com and *.vault.azure.net. Whoever
-	// resolves such a name to this cloud and trusts its authority is led here
-	// and not to Azure. Changing the list issues the authority's certificate
+	// sts.windows.net, management.azure.com, graph.microsoft.com and
+	// *.vault.azure.net. Whoever resolves such a name to this cloud and trusts
+	// its authority is led here and not to Azure. Changing the list issues the authority's certificate
 	// anew: its name constraints cover the domain and the aliases alone.
 	// Default: none (`lanyard up`: login-us.microsoftonline.com).
 	Aliases []string `json:"aliases"`

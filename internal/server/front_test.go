@@ -193,7 +193,7 @@ func TestBodyLimit(t *testing.T) {
 
 func TestMisdirected(t *testing.T) {
 	f, _ := newFront(t, func(http.ResponseWriter, *http.Request) { t.Error("a plane was asked") })
-	for _, host := range []string{"evil.example", "graph.d.test", "x.azurecr.d.test:8443", "login.microsoftonline.com"} {
+	for _, host := range []string{"evil.example", "oidc.d.test", "x.azurecr.d.test:8443", "login.microsoftonline.com"} {
 		resp := ask(f, httptest.NewRequest(http.MethodGet, "https://"+host+"/", nil))
 		code, message := errorOf(t, resp)
 		if resp.StatusCode != http.StatusMisdirectedRequest || code != "MisdirectedRequest" || message == "" {

@@ -20,6 +20,7 @@ const (
 	planeEntra    plane = "entra"    // login.D, sts.D
 	planeARM      plane = "arm"      // management.D
 	planeKeyVault plane = "keyvault" // {vault}.vault.D
+	planeGraph    plane = "graph"    // graph.D
 )
 
 // alias is one of Azure's own names under which a plane can answer.
@@ -38,6 +39,7 @@ var aliases = []alias{
 	{"sts.windows.net", planeEntra},
 	{"management.azure.com", planeARM},
 	{"*.vault.azure.net", planeKeyVault},
+	{"graph.microsoft.com", planeGraph},
 }
 
 // KnownAliases lists the names that [Config.Aliases] may hold.
@@ -80,6 +82,7 @@ func newRouter(cloud azure.Cloud) *router {
 			"login." + d:      planeEntra,
 			"sts." + d:        planeEntra,
 			"management." + d: planeARM,
+			"graph." + d:      planeGraph,
 			d:                 planeSelf,
 			"localhost":       planeSelf,
 		},
@@ -127,7 +130,7 @@ func hostname(host string) string {
 
 // unserved are hosts that Lanyard has a name for and this build no service.
 var unserved = map[string]string{
-	"graph": "Microsoft Graph", "console": "the web console", "oidc": "issuers of attached clusters",
+	"console": "the web console", "oidc": "issuers of attached clusters",
 	"azurecr": "container registries", "blob": "blob storage",
 }
 
@@ -141,6 +144,6 @@ func (r *router) explain(host string) string {
 			return fmt.Sprintf("This build of Lanyard does not serve %s, so there is nothing at %q.", what, clip(name, 256))
 		}
 	}
-	return fmt.Sprintf("No service of this cloud has the host name %q. There are login.%s, management.%s and {vault}.vault.%s, "+
-		"and the names that the configuration enables under aliases.", clip(name, 256), r.domain, r.domain, r.domain)
+	return fmt.Sprintf("No service of this cloud has the host name %q. There are login.%s, management.%s, graph.%s and {vault}.vault.%s, "+
+		"and the names that the configuration enables under aliases.", clip(name, 256), r.domain, r.domain, r.domain, r.domain)
 }

@@ -31,7 +31,8 @@ func TestRoute(t *testing.T) {
 		"v1.vault.azure.net":           planeKeyVault,
 		"vault.azure.net":              planeNone,
 		"management.azure.com":         planeNone,
-		"graph.d.test":                 planeNone,
+		"graph.d.test":                 planeGraph,
+		"graph.microsoft.com":          planeNone,
 		"evil.example":                 planeNone,
 		"login.d.test.evil.example":    planeNone,
 		"xlogin.d.test":                planeNone,
@@ -44,7 +45,7 @@ func TestRoute(t *testing.T) {
 		}
 	}
 	for host, want := range map[string]string{
-		"graph.d.test": "Microsoft Graph", "x.azurecr.d.test:1": "container registries", "a.blob.d.test": "blob storage",
+		"x.azurecr.d.test:1": "container registries", "a.blob.d.test": "blob storage",
 		"console.d.test": "console", "oidc.d.test": "issuers", "evil.example": `"evil.example"`,
 	} {
 		if got := r.explain(host); !strings.Contains(got, want) {

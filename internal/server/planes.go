@@ -13,6 +13,7 @@ import (
 	"github.com/lanyard-id/lanyard/internal/azure"
 	"github.com/lanyard-id/lanyard/internal/directory"
 	"github.com/lanyard-id/lanyard/internal/entra"
+	"github.com/lanyard-id/lanyard/internal/graph"
 	"github.com/lanyard-id/lanyard/internal/keyvault"
 	"github.com/lanyard-id/lanyard/internal/provider"
 	"github.com/lanyard-id/lanyard/internal/rbac"
@@ -111,7 +112,19 @@ func (s *Server) openPlanes(ctx context.Context, c core, record bootstrapRecord,
 			s.log.Error("long-running operations are no longer carried on by this replica", "error", err)
 		}
 	})
-	return map[plane]http.Handler{planeEntra: login, planeARM: engine, planeKeyVault: vault}, nil
+	people, err := s.openGraph(c)
+	if err != nil {
+		return nil, err
+	}
+	return map[plane]http.Handler{planeEntra: login, planeARM: engine, planeKeyVault: vault, planeGraph: people}, nil
+}
+
+// openGraph makes the plane of the directory.
+func (s *Server) openGraph(c core) (http.Handler, error) {
+	return graph.New(graph.Config{
+		Store: s.store, Directory: c.dir, Guard: c.guard, Audit: s.audit, Verifier: s.verifier(c, azure.ServiceGraph),
+		Cloud: s.cloud, Now: s.cfg.Now, Logger: s.log, Strict: s.cfg.StrictAzure,
+	})
 }
 
 // regions gives the names of the locations that resources can lie in.
