@@ -258,12 +258,13 @@ func (e *Engine) showIdentity(ctx context.Context, rec *record) (json.RawMessage
 }
 
 // IdentityOf reads a resource of any stored type, for its identity block, in r's
-// transaction where it has one. The envelope is without identity. A resource
-// that doesn't exist, and a scope that can have no identity, are a 404.
+// transaction where it has one. The envelope is without identity, and has the ID
+// alone where the scope is no stored resource, and so has no identity. A resource
+// that doesn't exist is a 404.
 func (r *Request) IdentityOf(ctx context.Context, id azure.ResourceID) (Envelope, *Identity, error) {
 	typ, ok := r.engine.router.types[azure.Fold(id.Type())]
 	if !ok || typ.stored == nil {
-		return Envelope{}, nil, errNotFound(&Spec{Name: id.Type()}, id)
+		return Envelope{ID: id.String()}, nil, nil
 	}
 	rec, err := load(r.reader(ctx), Key(r.TenantID, id))
 	if err != nil {

@@ -74,6 +74,8 @@ type Spec struct {
 	// ProvisioningState shows properties.provisioningState and applies ARM's
 	// rule for one in the body of a PUT.
 	ProvisioningState bool
+	// Created is the status of the answer to a PUT that creates; 0 is 201.
+	Created int
 	// ETag is the name of the entity tag in the envelope ("etag", "eTag");
 	// with it If-Match and If-None-Match apply. Empty: the type has none.
 	ETag string

@@ -2,6 +2,7 @@ package arm
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -59,7 +60,7 @@ func (x *exchange) storedWrite() error {
 	}
 	status := http.StatusOK
 	if w.created {
-		status = http.StatusCreated
+		status = cmp.Or(x.target.typ.spec.Created, http.StatusCreated)
 	}
 	if w.op != nil {
 		x.operationHeaders(w.op, true, x.request.APIVersion)

@@ -181,7 +181,7 @@ func (p *play) fill(text string) string {
 var (
 	guidPattern = regexp.MustCompile(`[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}`)
 	barePattern = regexp.MustCompile(`\b[0-9a-f]{32}\b`)
-	etagPattern = regexp.MustCompile(`(?i)("?etag"?: )\\?"?[0-9a-f]+\\?"?"?`)
+	etagPattern = regexp.MustCompile(`(?i)("?etag"?: )(?:"\\")?"?[0-9a-f]+(?:\\"")?"?`)
 )
 
 // name is the opposite of fill.

@@ -48,6 +48,7 @@ func userAssignedIdentities(cfg Config) arm.Type {
 		Delete: func(_ context.Context, r *arm.Request, old *arm.Resource[identityProperties]) error {
 			return cfg.Directory.DeletePrincipal(r.Tx, old.TenantID, old.Properties.PrincipalID)
 		},
+		Principal: func(p *identityProperties) (string, string) { return p.PrincipalID, p.ClientID },
 	})
 }
 

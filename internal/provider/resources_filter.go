@@ -213,8 +213,10 @@ func (p *resourceFilterParser) field() func(filtered) string {
 
 func fieldOf(name string, f filtered) string {
 	switch name {
-	case "resourceType":
+	case "resourceType", "type":
 		return f.env.Type
+	case "id":
+		return f.env.ID
 	case "name":
 		return f.env.Name
 	case "location":
@@ -225,10 +227,13 @@ func fieldOf(name string, f filtered) string {
 		return f.tagName
 	case "tagValue":
 		return f.tagValue
-	case "resourceGroup":
+	case "resourceGroup", "subscriptionId":
 		id, err := azure.ParseResourceID(f.env.ID)
 		if err != nil {
 			return ""
+		}
+		if name == "subscriptionId" {
+			return id.SubscriptionID()
 		}
 		return id.ResourceGroup()
 	}

@@ -127,7 +127,7 @@ func showProvider(ctx context.Context, cfg Config, r *arm.Request, namespace str
 	for _, t := range r.Types() {
 		spec := t.Spec()
 		ns, name, _ := strings.Cut(spec.Name, "/")
-		if ns != namespace {
+		if ns != namespace || spec.ListedOnly {
 			continue
 		}
 		rt := resourceType{
@@ -139,6 +139,9 @@ func showProvider(ctx context.Context, cfg Config, r *arm.Request, namespace str
 		}
 		if spec.Tracked {
 			rt.Capabilities = "SupportsTags, SupportsLocation"
+		}
+		if slices.Contains(spec.Members, "identity") {
+			rt.Capabilities = "SystemAssignedResourceIdentity, " + rt.Capabilities
 		}
 		if strings.HasPrefix(name, "subscriptions/resourceGroups") {
 			rt.ResourceType = strings.TrimPrefix(name, "subscriptions/") // as Azure lists them
