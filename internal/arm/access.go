@@ -98,7 +98,7 @@ func quotable(s string) string {
 func (x *exchange) tenant(caller azure.Caller) (string, error) {
 	id := x.target.id.SubscriptionID()
 	if id == "" {
-		return caller.TenantID, nil
+		return x.tenantAtRoot(caller)
 	}
 	sub, ok := x.engine.cfg.Directory.Subscription(id)
 	if !ok {
@@ -113,6 +113,20 @@ func (x *exchange) tenant(caller azure.Caller) (string, error) {
 	return sub.TenantID, nil
 }
 
+// tenantAtRoot finds the tenant of what lies outside of subscriptions: the
+// caller's own, or the operator's. A token outlives its tenant, and opens
+// nothing then.
+func (x *exchange) tenantAtRoot(caller azure.Caller) (string, error) {
+	if _, ok := x.engine.cfg.Directory.Tenant(caller.TenantID); !ok {
+		return "", x.challenge("invalid_token", "InvalidAuthenticationTokenTenant", fmt.Sprintf(
+			"The access token is from the wrong issuer '%s'. The tenant '%s' does not exist any more.", caller.Issuer, caller.TenantID))
+	}
+	if t := x.target.typ; t != nil && t.spec.CloudWide {
+		return x.engine.cfg.OperatorTenant, nil
+	}
+	return caller.TenantID, nil
+}
+
 // listing says how much of a list the caller may see: all of it, or, with
 // action set, the items at which they may do that.
 type listing struct{ action string }
@@ -123,6 +137,9 @@ func (x *exchange) authorize(operation string) (listing, error) {
 	t, r := x.target, x.request
 	action := x.rbacAction(operation)
 	question := rbac.Request{Caller: r.Caller, Action: action, Scope: t.id}
+	if t.typ.spec.CloudWide {
+		question.TenantID, question.Unconditional = r.TenantID, true
+	}
 	if v := t.typ.virtual; v != nil {
 		if v.hooks.NoCheck[operation] {
 			return listing{}, nil

@@ -69,7 +69,7 @@ func (t Type) itemMethods() []itemMethod {
 	add(h.Get != nil, http.MethodGet, "read", false)
 	add(h.Put != nil, http.MethodPut, "write", false)
 	add(h.Patch != nil, http.MethodPatch, "write", false)
-	add(h.Delete != nil, http.MethodDelete, "delete", false)
+	add(h.Delete != nil, http.MethodDelete, "delete", h.AsyncDelete != nil)
 	return ms
 }
 

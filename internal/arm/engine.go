@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
@@ -25,6 +26,9 @@ type Config struct {
 	Cloud    azure.Cloud
 	// Locations are the canonical names of the cloud's regions.
 	Locations []string
+	// OperatorTenant is the tenant that CloudWide types belong to; required with
+	// such types.
+	OperatorTenant string
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 	// Strict refuses what Azure refuses and waits where Azure waits: api-versions
@@ -57,6 +61,9 @@ func New(cfg Config) (*Engine, error) {
 	router, err := newRouter(cfg.Types)
 	if err != nil {
 		return nil, err
+	}
+	if cfg.OperatorTenant == "" && slices.ContainsFunc(cfg.Types, func(t Type) bool { return t.spec.CloudWide }) {
+		return nil, errors.New("arm: types of the whole cloud need an OperatorTenant")
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now

@@ -173,6 +173,9 @@ func (x *exchange) commonHeaders() {
 
 // answer writes a hook's status and result.
 func (x *exchange) answer(status int, result any) error {
+	if stream, ok := result.(*Stream); ok {
+		return x.answerStream(status, stream)
+	}
 	if result == nil || x.r.Method == http.MethodHead {
 		x.w.Header().Set("Content-Length", "0")
 		x.w.WriteHeader(status)
@@ -239,6 +242,9 @@ func (x *exchange) serveVirtual() error {
 		if err := x.virtualLinked(hooks, "delete", nil); err != nil {
 			return err
 		}
+		if hooks.AsyncDelete != nil {
+			return x.startVirtualDelete(hooks)
+		}
 		return x.inTransaction(func(ctx context.Context) (int, any, error) { return hooks.Delete(ctx, r) })
 	}
 	body, err := x.readJSON()
@@ -277,7 +283,7 @@ func (x *exchange) virtualAction(hooks *VirtualHooks, body json.RawMessage) erro
 	action := hooks.Actions[x.target.action]
 	switch {
 	case action.Async != nil:
-		return x.startAction(func(ctx context.Context) error {
+		return x.startOperation(opAction, func(ctx context.Context) error {
 			_, _, err := action.Run(ctx, x.request, body)
 			return err
 		})

@@ -151,6 +151,10 @@ type VirtualHooks struct {
 	Put    func(ctx context.Context, r *Request, body json.RawMessage) (status int, result any, err error)
 	Patch  func(ctx context.Context, r *Request, body json.RawMessage) (status int, result any, err error)
 	Delete func(ctx context.Context, r *Request) (status int, result any, err error)
+	// AsyncDelete makes DELETE long-running: Delete then only checks and accepts,
+	// its result is dropped for 202 and Location; with the status 204 there is
+	// nothing to do.
+	AsyncDelete func(ctx context.Context, step *Step) (done bool, err error)
 	// Post is a POST on the collection ("checkNameAvailability"); r.Tx is nil.
 	Post func(ctx context.Context, r *Request, body json.RawMessage) (status int, result any, err error)
 	// Actions are POSTs on a resource, by their name.
@@ -174,6 +178,9 @@ type VirtualHooks struct {
 type VirtualAction struct {
 	// Writes gives Run a transaction.
 	Writes bool
+	// Removes says that it takes away and adds nothing, as DELETE does: it may
+	// run in a disabled subscription.
+	Removes bool
 	// Run answers with a status and a body (nil: none).
 	Run func(ctx context.Context, r *Request, body json.RawMessage) (status int, result any, err error)
 	// Async makes the action long-running (Writes is implied): Run only checks

@@ -62,6 +62,16 @@ type failure struct {
 
 func (op *operation) ended() bool { return op.Status != inProgress }
 
+// pollScope is the scope in whose address the operation is polled: the
+// resource's subscription, unless that is what goes away.
+func (op *operation) pollScope() azure.ResourceID {
+	scope := azure.SubscriptionScope(op.Resource.SubscriptionID())
+	if op.Resource.SubscriptionID() == "" || op.Kind == opDelete && op.Resource.Equal(scope) {
+		return azure.Root()
+	}
+	return scope
+}
+
 func (op *operation) end(tx *store.Tx, status string, now time.Time) error {
 	op.Status, op.End, op.Data = status, now, nil
 	tx.Delete(pendingPrefix + op.ID)
@@ -113,9 +123,29 @@ func abandon(tx *store.Tx, id string, now time.Time) error {
 	return op.end(tx, Canceled, now)
 }
 
-// startAction accepts a long-running action: check runs in the transaction that
-// persists the operation.
-func (x *exchange) startAction(check func(ctx context.Context) error) error {
+// errNothingToDo is what a check of startOperation gives where no operation is
+// needed.
+var errNothingToDo = errors.New("there is nothing to do")
+
+// startVirtualDelete accepts the long-running deletion of what a virtual type
+// keeps.
+func (x *exchange) startVirtualDelete(hooks *VirtualHooks) error {
+	err := x.startOperation(opDelete, func(ctx context.Context) error {
+		status, _, err := hooks.Delete(ctx, x.request)
+		if err == nil && status == http.StatusNoContent {
+			return errNothingToDo
+		}
+		return err
+	})
+	if errors.Is(err, errNothingToDo) {
+		return x.answerDeleted(false)
+	}
+	return err
+}
+
+// startOperation accepts a long-running action, or a virtual type's deletion:
+// check runs in the transaction that persists the operation.
+func (x *exchange) startOperation(kind string, check func(ctx context.Context) error) error {
 	var op *operation
 	_, err := x.engine.cfg.Store.Update(x.ctx, func(tx *store.Tx) error {
 		r := x.request
@@ -137,7 +167,7 @@ func (x *exchange) startAction(check func(ctx context.Context) error) error {
 		if err := check(x.ctx); err != nil {
 			return err
 		}
-		if op, err = x.begin(tx, opAction, rec); err != nil || rec == nil {
+		if op, err = x.begin(tx, kind, rec); err != nil || rec == nil {
 			return err
 		}
 		rec.ProvisioningState = Updating
@@ -160,10 +190,7 @@ func (x *exchange) operationHeaders(op *operation, async bool, version string) {
 		h.Set("Location", base+azure.SubscriptionScope(op.Resource.SubscriptionID()).String()+"/operationresults/"+op.ID+query)
 	} else {
 		namespace, _, _ := strings.Cut(op.Type, "/")
-		scope := ""
-		if sub := op.Resource.SubscriptionID(); sub != "" {
-			scope = azure.SubscriptionScope(sub).String()
-		}
+		scope := strings.TrimSuffix(op.pollScope().String(), "/")
 		root := base + scope + "/providers/" + namespace + "/locations/" + op.Location
 		if async {
 			h.Set("Azure-AsyncOperation", root+"/operations/"+op.ID+query)
@@ -222,7 +249,7 @@ func (x *exchange) servePoll(version string) error {
 // resource. The starter's role may have gone with the resource.
 func (x *exchange) mayPoll(op *operation) error {
 	caller := x.request.Caller
-	if op == nil || op.TenantID != x.request.TenantID || !azure.EqualFold(op.Resource.SubscriptionID(), x.target.id.SubscriptionID()) {
+	if op == nil || op.TenantID != x.request.TenantID || !op.pollScope().Equal(x.target.id) {
 		return azure.Errorf(http.StatusNotFound, "OperationNotFound", "The operation '%s' could not be found.", x.target.operation)
 	}
 	if op.Caller.ObjectID == caller.ObjectID {

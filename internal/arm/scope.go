@@ -44,6 +44,11 @@ func load(read reader, key string) (*record, error) {
 func (x *exchange) checkScope(writing bool) error {
 	read, t := x.request.reader(x.ctx), x.target
 	x.group, x.request.parent = nil, nil
+	if writing {
+		if err := x.checkSubscription(); err != nil {
+			return err
+		}
+	}
 	if name := t.id.ResourceGroup(); name != "" && !x.isGroup() {
 		group := azure.ResourceGroupScope(t.id.SubscriptionID(), name)
 		rec, err := load(read, Key(x.request.TenantID, group))

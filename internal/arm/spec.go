@@ -79,6 +79,10 @@ type Spec struct {
 	// ETag is the name of the entity tag in the envelope ("etag", "eTag");
 	// with it If-Match and If-None-Match apply. Empty: the type has none.
 	ETag string
+	// CloudWide types are of the whole cloud and not of a tenant's: they belong
+	// to the operator's tenant (Config.OperatorTenant). Callers of another are
+	// refused, and so are those whose role assignment there has a condition.
+	CloudWide bool
 	// Anonymous types answer without a token. Only the discovery document of
 	// the cloud's endpoints is.
 	Anonymous bool

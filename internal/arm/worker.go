@@ -231,6 +231,13 @@ func (s *stepping) take(ctx context.Context) (ended bool, err error) {
 	if !ok {
 		return false, fmt.Errorf("operation %s is of the type %s, which isn't served", s.op.ID, s.op.Type)
 	}
+	if typ.virtual != nil && s.op.Kind == opDelete {
+		remove := typ.virtual.hooks.AsyncDelete
+		if remove == nil {
+			return false, fmt.Errorf("operation %s deletes a resource of %s, which isn't long-running", s.op.ID, s.op.Type)
+		}
+		return s.conclude(nil)(s.hook(s.op.Resource, func(step *Step) (bool, error) { return remove(ctx, step) }))
+	}
 	if typ.virtual != nil {
 		action := typ.virtual.hooks.Actions[typ.virtual.hooks.actionName(s.op.Action)]
 		if action.Async == nil {

@@ -253,7 +253,7 @@ func (x *exchange) storedAction() error {
 	}
 	switch {
 	case action.async != nil:
-		return x.startAction(func(ctx context.Context) error {
+		return x.startOperation(opAction, func(ctx context.Context) error {
 			rec, err := x.find()
 			if err != nil {
 				return err
