@@ -19,10 +19,10 @@
 //		greet(t.Context(), client) // your code, unchanged
 //	}
 //
-// A cloud is there in less than a tenth of a second, most of which is the making
-// of its own signing key, and is stopped and removed when the test ends. Tests
-// that run in parallel have a cloud each: clouds share nothing, not even names,
-// and a token, an authority or a client of one is worth nothing at another.
+// A cloud is there in about a tenth of a second, most of which is the making of
+// its own signing key, and is stopped and removed when the test ends. Tests that
+// run in parallel have a cloud each: clouds share neither keys nor state, and a
+// token, an authority or a client of one is worth nothing at another.
 //
 // # Reaching the cloud
 //
