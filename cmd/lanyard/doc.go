@@ -4,6 +4,7 @@
 //	lanyard serve    a cloud as a service, from a configuration file
 //	lanyard env      the variables by which Azure's SDKs find a cloud
 //	lanyard token    get a token and show what it says
+//	lanyard app      applications and their credentials
 //
 // One file holds one command. What they have in common (finding the environment
 // file, output forms, exit codes) is in root.go.
