@@ -85,10 +85,11 @@ func jobPath(name string) string { return groupPath("rg") + "/providers/Test.Slo
 const jobBody = `{"location":"westeurope"}`
 
 func TestAsyncPut(t *testing.T) {
-	gate := make(chan struct{})
+	gate := newGate()
+	defer gate.open()
 	s := &slow{before: func(_ string, step int) error {
 		if step == 3 {
-			<-gate
+			gate.wait()
 		}
 		return nil
 	}}
@@ -108,7 +109,7 @@ func TestAsyncPut(t *testing.T) {
 			t.Errorf("%s meanwhile: %d %s", method, got.Code, got.Body)
 		}
 	}
-	close(gate)
+	gate.open()
 	var done answer
 	w.eventually("the operation", func() bool {
 		done = w.want(http.StatusOK, http.MethodGet, url, "")
@@ -170,10 +171,11 @@ func TestAsyncRetries(t *testing.T) {
 }
 
 func TestAsyncDelete(t *testing.T) {
-	gate := make(chan struct{})
+	gate := newGate()
+	defer gate.open()
 	s := &slow{before: func(kind string, step int) error {
 		if kind == "delete" && step == 2 {
-			<-gate
+			gate.wait()
 		}
 		return nil
 	}}
@@ -198,7 +200,7 @@ func TestAsyncDelete(t *testing.T) {
 	if got := w.want(http.StatusAccepted, http.MethodGet, location, ""); got.Header().Get("Location") != location || got.Body.Len() != 0 {
 		t.Errorf("polling answered %v %s", got.Header(), got.Body)
 	}
-	close(gate)
+	gate.open()
 	if got := w.poll(location); got.Code != http.StatusNoContent {
 		t.Errorf("the end is %d %s", got.Code, got.Body)
 	}
@@ -208,10 +210,11 @@ func TestAsyncDelete(t *testing.T) {
 
 // Deleting takes a resource from the operation that is making it.
 func TestDeleteAbandonsPut(t *testing.T) {
-	gate := make(chan struct{})
+	gate := newGate()
+	defer gate.open()
 	s := &slow{before: func(kind string, step int) error {
 		if kind == "put" && step == 2 {
-			<-gate
+			gate.wait()
 		}
 		return nil
 	}}
@@ -219,7 +222,7 @@ func TestDeleteAbandonsPut(t *testing.T) {
 	w.group("rg")
 	put := w.want(http.StatusCreated, http.MethodPut, jobPath("one")+version, jobBody).Header().Get("Azure-AsyncOperation")
 	location := w.want(http.StatusAccepted, http.MethodDelete, jobPath("one")+version, "").Header().Get("Location")
-	close(gate)
+	gate.open()
 	if got := w.poll(location); got.Code != http.StatusNoContent {
 		t.Errorf("the deletion ended with %d %s", got.Code, got.Body)
 	}
@@ -280,11 +283,12 @@ func TestWhoMayPoll(t *testing.T) {
 // reached.
 func TestResumeAfterCrash(t *testing.T) {
 	var reached atomic.Int32
-	crash := make(chan struct{})
+	crash := newGate()
+	defer crash.open()
 	s := &slow{before: func(_ string, step int) error {
 		reached.Store(int32(step))
 		if step == 2 {
-			<-crash
+			crash.wait()
 			return errors.New("the power is gone")
 		}
 		return nil
@@ -294,7 +298,7 @@ func TestResumeAfterCrash(t *testing.T) {
 	url := w.want(http.StatusCreated, http.MethodPut, jobPath("one")+version, jobBody).Header().Get("Azure-AsyncOperation")
 	w.eventually("the second step", func() bool { return reached.Load() == 2 })
 	w.stop()
-	close(crash)
+	crash.open()
 	w.close()
 	var again []int
 	s.before = func(_ string, step int) error { again = append(again, step); return nil }

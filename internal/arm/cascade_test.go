@@ -104,8 +104,9 @@ func TestGroupCascade(t *testing.T) {
 
 // While a group is being deleted nothing can be written into it.
 func TestDeletingGroupRefusesWrites(t *testing.T) {
-	gate := make(chan struct{})
-	w := newWorld(t, thingType(orderly(func() error { <-gate; return nil })), partType())
+	gate := newGate()
+	defer gate.open()
+	w := newWorld(t, thingType(orderly(func() error { gate.wait(); return nil })), partType())
 	w.fill("rg", 1, 0)
 	location := w.want(http.StatusAccepted, http.MethodDelete, groupPath("rg")+version, "").Header().Get("Location")
 	for _, tt := range []struct{ method, url string }{
@@ -125,7 +126,7 @@ func TestDeletingGroupRefusesWrites(t *testing.T) {
 	if again != location {
 		t.Errorf("the second deletion is another one: %s", again)
 	}
-	close(gate)
+	gate.open()
 	w.poll(location)
 	w.wantGone("rg", 1)
 	w.group("rg") // and then there can be a new one
@@ -165,21 +166,19 @@ func TestWritesRaceWithCascade(t *testing.T) {
 func TestCascadeResumesAfterCrash(t *testing.T) {
 	var deleted atomic.Int32
 	var dead atomic.Bool
-	middle := make(chan struct{})
 	w := newWorld(t, thingType(orderly(func() error {
 		if dead.Load() {
 			return errors.New("the power is gone")
 		}
 		if deleted.Add(1) == 60 {
 			dead.Store(true)
-			close(middle)
 			return errors.New("the power is gone")
 		}
 		return nil
 	})), partType())
 	w.fill("rg", 150, 1)
 	location := w.want(http.StatusAccepted, http.MethodDelete, groupPath("rg")+version, "").Header().Get("Location")
-	<-middle
+	w.eventually("the crash", dead.Load)
 	w.close()
 	dead.Store(false)
 	w.open()

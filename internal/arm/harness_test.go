@@ -352,3 +352,16 @@ func partType() Type {
 		},
 	})
 }
+
+// gate holds back the steps of an operation until it is opened. Tests defer that
+// too: one that fails must not hang.
+type gate struct {
+	ch   chan struct{}
+	once sync.Once
+}
+
+func newGate() *gate { return &gate{ch: make(chan struct{})} }
+
+func (g *gate) wait() { <-g.ch }
+
+func (g *gate) open() { g.once.Do(func() { close(g.ch) }) }

@@ -333,8 +333,8 @@ func TestChildren(t *testing.T) {
 func TestOneAuthorizationHeader(t *testing.T) {
 	w := newWorld(t, thingType())
 	req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, testCloud.ResourceManager()+groupPath("rg")+version, nil)
-	req.Header.Add("Authorization", "Bearer x")
 	req.Header.Add("Authorization", "Bearer "+w.bearer(ownerID))
+	req.Header.Add("Authorization", "Bearer x")
 	if got := w.serve(req); got.Code != http.StatusUnauthorized {
 		t.Errorf("two headers: %d", got.Code)
 	}
