@@ -34,6 +34,7 @@ type environment struct {
 	Endpoints      struct {
 		ResourceManager string `json:"resourceManager"`
 		ActiveDirectory string `json:"activeDirectory"`
+		Graph           string `json:"graph"`
 		VaultSuffix     string `json:"vaultSuffix"`
 	} `json:"endpoints"`
 	Bootstrap struct {
