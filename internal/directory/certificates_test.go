@@ -243,3 +243,14 @@ func TestAddCertificateLimits(t *testing.T) {
 	_, err = f.addCertificate(other, Certificate{DER: certificate(t, "P-256", 1)})
 	wantError(t, err, 400, "KeyCredentialsInvalidEndDate", "Key credential end date is invalid.")
 }
+
+// Of two certificates with one thumbprint both are found. Nobody can make such
+// with SHA-256; with SHA-1 it takes money.
+func TestSharedThumbprint(t *testing.T) {
+	t.Parallel()
+	app := Application{Certificates: []Certificate{{KeyID: "a", DER: []byte{1}}, {KeyID: "b", DER: []byte{1}}, {KeyID: "c", DER: []byte{2}}}}
+	sum := app.Certificates[0].SHA1()
+	if found := app.CertificatesByThumbprint(sum[:]); len(found) != 2 {
+		t.Errorf("%d certificates", len(found))
+	}
+}

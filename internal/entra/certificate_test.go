@@ -280,3 +280,8 @@ func (c *cloud) byCertificate(assertion string) (int, string) {
 		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
 	})
 }
+
+// directoryCertificate is the key credential of a certificate that begins later.
+func directoryCertificate(cert *clientCertificate, start time.Time) directory.Certificate {
+	return directory.Certificate{DER: cert.der, Start: start}
+}

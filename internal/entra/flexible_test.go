@@ -103,6 +103,7 @@ func TestFlexibleCredentials(t *testing.T) {
 		"wildcards in a claim":          {c.issuer.token(c.clock.Now(), map[string]any{"sub": "*", "repository_id": "*"}), 7002131},
 		"a long claim":                  {c.job("ref:refs/heads/"+strings.Repeat("x", 600), nil), 7002131},
 		"another audience":              {c.job("ref:refs/heads/x", map[string]any{"aud": "https://kubernetes.default.svc"}), 700212},
+		"a subject, another audience":   {c.job("ref:refs/heads/main", map[string]any{"repository_id": nil, "aud": "other"}), 700212},
 		"two audiences":                 {c.job("ref:refs/heads/x", map[string]any{"aud": []string{exchangeAudience, "other"}}), 700212},
 		"another credential's audience": {c.job("ref:refs/heads/x", map[string]any{"aud": "api://elsewhere"}), 700212},
 		"an audience of its own":        {c.job("environment:prod", map[string]any{"aud": "api://elsewhere"}), 0},

@@ -1,6 +1,7 @@
 package entra
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -149,6 +150,9 @@ func TestFaultTexts(t *testing.T) {
 		errClientNotFound, errClientDisabled, errCredentialMissing, errSecret, errSecretExpired,
 		errAssertionMalformed, errAssertionType, errAssertionAlgorithm, errAssertionClaim, errAssertionTime, errAssertionSignature,
 		errFederatedNone, errFederatedIssuer, errFederatedSubject, errFederatedSubjectCase, errFederatedAudience,
+		errCertificateClient, errCertificateSubject, errCertificateAudience, errCertificateUnnamed, errCertificateAlgorithm,
+		errFlexibleMismatch, errFlexibleDuplicate, errFlexibleExpression, errFlexibleEvaluation, errFlexibleClient,
+		errFlexibleIssuer, errFlexibleClaims, errFederatedLifetime,
 		errFederatedKey, errFederatedUnreachable, errFederatedOwnIssuer, errFederatedNotManaged, errFederatedExchange,
 		errInstance, errInstanceRequest, errUnavailable, errInternal,
 	} {
@@ -189,6 +193,37 @@ func TestMatchFederatedIsExact(t *testing.T) {
 			t.Fatalf("matched %+v", c)
 		}
 	})
+}
+
+func TestParseClaims(t *testing.T) {
+	for claims, want := range map[string]string{
+		"":                                 "",
+		"{}":                               "",
+		`{"access_token":null}`:            "",
+		`{"access_token":{"xms_cc":null}}`: "",
+		`{"access_token":{"xms_cc":{}}}`:   "",
+		`{"id_token":{"xms_cc":{"values":["CP1"]}}}`:                                                   "",
+		`{"access_token":{"xms_cc":{"values":["llt"]}}}`:                                               "",
+		`{"access_token":{"xms_cc":{"values":["CP1"]}}}`:                                               "CP1",
+		`{"access_token":{"xms_cc":{"values":["cp1"]}}}`:                                               "CP1",
+		`{"access_token":{"xms_cc":{"value":"cp1"}}}`:                                                  "CP1",
+		`{"access_token":{"xms_cc":{"essential":true,"values":["llt","CP1","CP1"]}}}`:                  "CP1",
+		`{"access_token":{"nbf":{"essential":true,"value":"1"},"xms_cc":{"values":["CP1"]}},"x":null}`: "CP1",
+	} {
+		known, e := parseClaims(claims)
+		if e != nil || strings.Join(known, " ") != want {
+			t.Errorf("%s: %q, %v", claims, known, e)
+		}
+	}
+	for _, claims := range []string{
+		"null", "[]", "1", "CP1", "{", `{"access_token":"CP1"}`, `{"access_token":["CP1"]}`, `{"access_token":{"xms_cc":"CP1"}}`,
+		`{"access_token":{"xms_cc":["CP1"]}}`, `{"access_token":{"xms_cc":{"values":"CP1"}}}`, `{"access_token":{"xms_cc":{"values":[1]}}}`,
+		`{"access_token":{"xms_cc":{"value":1}}}`, `{} {}`,
+	} {
+		if known, e := parseClaims(claims); e == nil || e.Numbers[0] != 90100 || known != nil {
+			t.Errorf("%s: %q, %v", claims, known, e)
+		}
+	}
 }
 
 // TestFlexibleCredentialMatchesNoSubject: an expression in place of a subject is
