@@ -32,9 +32,12 @@ type Config struct {
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 	// Strict refuses what Azure refuses and waits where Azure waits: api-versions
-	// that a type doesn't list, requests above the throttling limits, and
-	// operations polled at Azure's pace.
+	// that a type doesn't list, and operations polled at Azure's pace.
 	Strict bool
+	// Throttle refuses requests above Azure's allowances: those of a principal in
+	// a subscription, and those of types ([Spec.Rates]). They are counted in this
+	// process alone.
+	Throttle bool
 	// PageSize is how many items a list gives at once, and the most that $top
 	// may ask for; 0 is 1000.
 	PageSize int

@@ -64,6 +64,11 @@ func (x *exchange) serve() error {
 		}
 	}
 	x.reached = true
+	if !spec.Anonymous {
+		if err := x.typeAllowance(); err != nil {
+			return err
+		}
+	}
 	if t.typ.stored != nil {
 		return x.serveStored(listed)
 	}

@@ -86,10 +86,21 @@ type Spec struct {
 	// Anonymous types answer without a token. Only the discovery document of
 	// the cloud's endpoints is.
 	Anonymous bool
+	// Rates are the type's own throttles; the zero value has none.
+	Rates Rates
 	// ParentMissing is the error where the parent resource doesn't exist; nil
 	// stands for ParentResourceNotFound.
 	ParentMissing func(parent azure.ResourceID) error
 }
+
+// Rate is how many requests a second a type takes, on average: of a tenant, in a
+// subscription, and on one resource (for a list: in one collection). Zero is no
+// limit.
+type Rate struct{ Tenant, Subscription, Resource float64 }
+
+// Rates are a type's own, narrower throttles, by what is done. They apply where
+// the engine throttles at all.
+type Rates struct{ Read, List, Write, Delete Rate }
 
 // Type is a resource type as the engine serves it: made by [Define] or
 // [Virtual], and immutable.

@@ -272,11 +272,11 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
-// Strict mode throttles each principal by itself.
+// An engine that throttles does so for each principal by itself.
 func TestThrottle(t *testing.T) {
 	w := newWorld(t, thingType())
 	w.close()
-	w.set = func(c *Config) { c.Strict = true }
+	w.set = func(c *Config) { c.Throttle = true }
 	w.open()
 	// Anything that gets past identification counts.
 	url := groupPath("rg") + version

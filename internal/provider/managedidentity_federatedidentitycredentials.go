@@ -21,6 +21,7 @@ func federatedIdentityCredentials(cfg Config) arm.Type {
 		Versions:  managedIdentityVersions[:6],
 		In:        arm.AtResourceGroup,
 		CheckName: func(string) error { return nil }, // the directory's rule
+		Rates:     managedIdentityRates,
 		ParentMissing: func(azure.ResourceID) error {
 			return azure.Errorf(http.StatusNotFound, "NotFound", "The parent user-assigned identity doesn't exist.")
 		},

@@ -43,6 +43,7 @@ func userAssignedIdentities(cfg Config) arm.Type {
 		In:        arm.AtResourceGroup,
 		Tracked:   true,
 		CheckName: checkIdentityName,
+		Rates:     managedIdentityRates,
 	}, arm.Hooks[identityProperties]{
 		Put: func(_ context.Context, p *arm.Put[identityProperties]) error { return putIdentity(cfg, p) },
 		Delete: func(_ context.Context, r *arm.Request, old *arm.Resource[identityProperties]) error {
@@ -50,6 +51,15 @@ func userAssignedIdentities(cfg Config) arm.Type {
 		},
 		Principal: func(p *identityProperties) (string, string) { return p.PrincipalID, p.ClientID },
 	})
+}
+
+// managedIdentityRates are what Azure documents for identities and their
+// federated credentials.
+var managedIdentityRates = arm.Rates{
+	Read:   arm.Rate{Tenant: 30, Subscription: 10, Resource: 0.5},
+	List:   arm.Rate{Tenant: 15, Subscription: 5, Resource: 0.25},
+	Write:  arm.Rate{Tenant: 10, Subscription: 2, Resource: 0.25},
+	Delete: arm.Rate{Tenant: 10, Subscription: 2, Resource: 0.25},
 }
 
 func checkIdentityName(name string) error {
