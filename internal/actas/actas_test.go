@@ -101,9 +101,9 @@ func (s *stand) read(w http.ResponseWriter, r *http.Request) {
 	answer(w, 200, show(r.URL.Path))
 }
 
-func (s *stand) client(now func() time.Time) *actas.Client {
+func (s *stand) client(now func() time.Time, keep ...time.Duration) *actas.Client {
 	return actas.New(actas.Config{HTTP: s.Client(), ActiveDirectory: s.URL, ResourceManager: s.URL,
-		TenantID: tenant, SubscriptionID: subscription, ClientID: "me", ClientSecret: "secret", Now: now})
+		TenantID: tenant, SubscriptionID: subscription, ClientID: "me", ClientSecret: "secret", Now: now, Keep: append(keep, 0)[0]})
 }
 
 func TestFind(t *testing.T) {
@@ -174,30 +174,48 @@ func TestSelection(t *testing.T) {
 	}
 }
 
-// TestKept asks once for what is asked often, and again when half of the
-// token's life is over, or when a client says that the token is not good.
+// TestKept: by default each request asks anew, so that what has changed shows;
+// a source that keeps tokens asks once for what is asked often, and again when
+// the time is over, when the token is about to expire, or when a client says
+// that it is not good.
 func TestKept(t *testing.T) {
-	stand, now := newStand(t), time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	c := stand.client(func() time.Time { return now })
-	source := c.Named("orders")
-	ask := func(r imds.Request) {
-		t.Helper()
-		if _, err := source.Token(t.Context(), r); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for range 3 {
-		ask(imds.Request{Resource: "r"})
-	}
-	ask(imds.Request{Resource: "other"})
-	if got := stand.exchanges.Load(); got != 2 {
-		t.Fatalf("%d exchanges for two resources", got)
-	}
-	ask(imds.Request{Resource: "r", Refresh: true})
-	now = now.Add(31 * time.Minute)
-	ask(imds.Request{Resource: "r"})
-	if got := stand.exchanges.Load(); got != 4 {
-		t.Fatalf("%d exchanges after a refresh and half an hour", got)
+	for name, test := range map[string]struct {
+		keep time.Duration
+		asks []time.Duration // when, after the first
+		want int64
+	}{
+		"not":                   {0, []time.Duration{0, time.Second}, 3},
+		"for a while":           {time.Minute, []time.Duration{0, 59 * time.Second, time.Minute, 2*time.Minute - 1}, 2},
+		"until the token's end": {24 * time.Hour, []time.Duration{0, 50*time.Minute - 1, 50 * time.Minute, 99 * time.Minute}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			began := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+			now := began
+			stand := newStand(t)
+			c := stand.client(func() time.Time { return now }, test.keep)
+			source := c.Named("orders")
+			ask := func(r imds.Request) imds.Token {
+				t.Helper()
+				token, err := source.Token(t.Context(), r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return token
+			}
+			first := ask(imds.Request{Resource: "r"})
+			for _, at := range test.asks {
+				now = began.Add(at)
+				ask(imds.Request{Resource: "r"})
+			}
+			if got := stand.exchanges.Load(); got != test.want {
+				t.Fatalf("%d exchanges, want %d", got, test.want)
+			}
+			ask(imds.Request{Resource: "other"})
+			again := ask(imds.Request{Resource: "r", Refresh: true})
+			if got := stand.exchanges.Load(); got != test.want+2 || !again.NotBefore.Equal(now) || !first.NotBefore.Equal(began) {
+				t.Fatalf("%d exchanges with another resource and a refresh, the last token from %s", got, again.NotBefore)
+			}
+		})
 	}
 }
 

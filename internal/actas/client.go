@@ -19,7 +19,7 @@ import (
 // maxAnswer bounds what is read of an answer.
 const maxAnswer = 4 << 20
 
-// Config configures [New]. All fields are required but Now.
+// Config configures [New]. All fields are required but Now and Keep.
 type Config struct {
 	// HTTP reaches the cloud's names and trusts its authority.
 	HTTP *http.Client
@@ -33,6 +33,10 @@ type Config struct {
 	ClientSecret string
 	// Now is the clock of cached tokens; nil is time.Now.
 	Now func() time.Time
+	// Keep is for how long an identity's token is handed out again, at most until
+	// shortly before it expires. Default: 0, not at all, so that what has changed
+	// of the identity shows at once; Azure's machines keep them for a day.
+	Keep time.Duration
 }
 
 // Client asks a cloud as one principal.
@@ -62,6 +66,14 @@ type accessToken struct {
 // too would ask for another one.
 func (t accessToken) worn(now time.Time) bool {
 	return t.raw == "" || now.After(t.received.Add(t.expires.Sub(t.received)/2))
+}
+
+// keepUntil is how long before it expires a kept token is no longer handed out.
+const keepUntil = 10 * time.Minute
+
+// kept reports whether a token is to be handed out again.
+func (t accessToken) kept(now time.Time, keep time.Duration) bool {
+	return t.raw != "" && now.Sub(t.received) < keep && now.Before(t.expires.Add(-keepUntil))
 }
 
 // operator gives the caller's own token for Resource Manager.

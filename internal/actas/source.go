@@ -13,8 +13,8 @@ import (
 
 // Source gives tokens of the identities that a machine would have, by the rules
 // of the metadata service: without a selector the only identity, with several
-// of them a refusal, an unknown selector "Identity not found". It keeps a token
-// until half of its life has passed.
+// of them a refusal, an unknown selector "Identity not found". It keeps tokens
+// for as long as [Config] says.
 type Source struct {
 	client *Client
 	// references name the identities that are looked up when they are asked for;
@@ -98,7 +98,7 @@ func (s *Source) token(ctx context.Context, r imds.Request, anew bool) (imds.Tok
 	s.mu.Lock()
 	token := s.kept[k]
 	s.mu.Unlock()
-	if r.Refresh || token.worn(s.client.cfg.Now()) {
+	if r.Refresh || !token.kept(s.client.cfg.Now(), s.client.cfg.Keep) {
 		if token, err = s.fetch(ctx, k, who); err != nil {
 			return imds.Token{}, err
 		}
@@ -113,6 +113,9 @@ func (s *Source) fetch(ctx context.Context, k key, who Identity) (accessToken, e
 		token, err := s.client.exchange(context.WithoutCancel(ctx), who, k.resource)
 		if err != nil {
 			return token, err
+		}
+		if s.client.cfg.Keep <= 0 {
+			return token, nil
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
