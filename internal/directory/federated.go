@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
@@ -93,14 +94,17 @@ func (d *Directory) PutFederatedCredential(tx *store.Tx, c FederatedCredential) 
 		}
 	}
 	if found {
-		c.ID, c.Name, c.Created = list[i].ID, list[i].Name, list[i].Created
+		c.ID, c.Name, c.Created, c.Changed = list[i].ID, list[i].Name, list[i].Created, list[i].Changed
+		if !sameIdentity(c, list[i]) || !slices.Equal(c.Audiences, list[i].Audiences) {
+			c.Changed = d.now().UTC()
+		}
 		list[i] = c
 	} else {
 		if len(list) >= d.maxCredentials {
 			return false, errCredential("The identity '%s' has %d federated identity credentials, which is the maximum number that is allowed.",
 				owner.name, len(list))
 		}
-		c.ID, c.Created = "", d.now().UTC()
+		c.ID, c.Created, c.Changed = "", d.now().UTC(), time.Time{}
 		if owner.managedIdentity == "" {
 			c.ID = newGUID()
 		}

@@ -173,6 +173,51 @@ func TestFederatedCredentialOwners(t *testing.T) {
 	}
 }
 
+// TestFederatedCredentialSince: only what changes whom a credential accepts makes
+// it a new one.
+func TestFederatedCredentialSince(t *testing.T) {
+	f := newFixture(t)
+	app, _ := f.application(contoso, "app")
+	for i, step := range []struct {
+		name  string
+		fresh bool
+		edit  func(*FederatedCredential)
+	}{
+		{"made", true, func(*FederatedCredential) {}},
+		{"written again", false, func(*FederatedCredential) {}},
+		{"a claim to an earlier change", false, func(c *FederatedCredential) { c.Changed = testStart }},
+		{"another description", false, func(c *FederatedCredential) { c.Description = "another" }},
+		{"another audience", true, func(c *FederatedCredential) { c.Audiences = []string{"other"} }},
+		{"another subject", true, func(c *FederatedCredential) { c.Subject = "other" }},
+		{"another issuer", true, func(c *FederatedCredential) { c.Issuer = "https://other.example" }},
+		{"an expression", true, func(c *FederatedCredential) {
+			c.Subject, c.ClaimsMatchingExpression = "", &ClaimsMatchingExpression{Value: "claims['sub'] eq 'a'", LanguageVersion: 1}
+		}},
+		{"the same expression", false, func(c *FederatedCredential) {
+			c.Subject, c.ClaimsMatchingExpression = "", &ClaimsMatchingExpression{Value: "claims['sub'] eq 'a'", LanguageVersion: 1}
+		}},
+		{"another expression", true, func(c *FederatedCredential) {
+			c.Subject, c.ClaimsMatchingExpression = "", &ClaimsMatchingExpression{Value: "claims['sub'] eq 'b'", LanguageVersion: 1}
+		}},
+	} {
+		f.clock.advance(time.Hour)
+		before := time.Time{}
+		wanted := credential(contoso, app.ObjectID, "one")
+		if i > 0 {
+			list := f.FederatedCredentialsOf(contoso, app.ObjectID)
+			before, wanted = list[0].Since(), list[0]
+		}
+		step.edit(&wanted)
+		if _, err := f.put(wanted); err != nil {
+			t.Fatalf("%s: %v", step.name, err)
+		}
+		since := f.FederatedCredentialsOf(contoso, app.ObjectID)[0].Since()
+		if fresh := !since.Equal(before); fresh != step.fresh || fresh && !since.Equal(f.clock.Now()) {
+			t.Errorf("%s: since %s, before it was %s", step.name, since, before)
+		}
+	}
+}
+
 func TestFederatedCredentialReplaceAndDelete(t *testing.T) {
 	f := newFixture(t)
 	mi, other := f.identity(contoso, "id1"), f.identity(contoso, "id2")
@@ -200,7 +245,7 @@ func TestFederatedCredentialReplaceAndDelete(t *testing.T) {
 	want := []FederatedCredential{
 		credential(contoso, mi.ObjectID, "ant", func(c *FederatedCredential) { c.Created = testStart }),
 		credential(contoso, mi.ObjectID, "Bee", func(c *FederatedCredential) {
-			c.Created = testStart
+			c.Created, c.Changed = testStart, testStart.Add(time.Hour)
 			c.Audiences = []string{"other"}
 		}),
 	}

@@ -151,6 +151,17 @@ type FederatedCredential struct {
 	// ClaimsMatchingExpression matches tokens by more than their subject.
 	ClaimsMatchingExpression *ClaimsMatchingExpression `json:"claimsMatchingExpression,omitempty"`
 	Created                  time.Time                 `json:"created"`
+	// Changed is when last something else was to be accepted; zero: never since
+	// Created.
+	Changed time.Time `json:"changed,omitzero"`
+}
+
+// Since is the time since which the credential accepts what it accepts.
+func (c FederatedCredential) Since() time.Time {
+	if c.Changed.IsZero() {
+		return c.Created
+	}
+	return c.Changed
 }
 
 // ClaimsMatchingExpression is the condition of a flexible federated credential.

@@ -106,6 +106,8 @@ type options struct {
 	now           time.Time
 	noIssuerAllow bool
 	aliases       []string
+	propagation   time.Duration
+	groupClaims   bool
 }
 
 // newCloud makes a cloud with two tenants and those who are in them.
@@ -165,6 +167,7 @@ func newEmptyCloud(tb testing.TB, opts options) *cloud {
 		},
 		Guard: c.guard, Cloud: c.names, DefaultTenant: opts.defaultTenant, Now: c.clock.Now,
 		Logger: logger, Strict: opts.strict, Registerer: c.registry,
+		CredentialPropagation: opts.propagation, GroupClaims: opts.groupClaims,
 	})
 	must(tb, err)
 	return c

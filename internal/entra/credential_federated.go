@@ -19,10 +19,13 @@ import (
 // then, so that nobody makes the service fetch from an address that no
 // credential names.
 func (h *Handler) checkFederated(ctx context.Context, x *exchange, a *token.Assertion) *azure.Error {
-	c, e := matchFederated(x.client, a.Issuer, a.Subject, a.Audience)
-	if e != nil {
-		c, e = h.matchFlexible(x.client, a, e)
-	}
+	c, e := h.propagated(x.client, a, func(client directory.Client) (directory.FederatedCredential, *azure.Error) {
+		c, e := matchFederated(client, a.Issuer, a.Subject, a.Audience)
+		if e != nil {
+			c, e = h.matchFlexible(client, a, e)
+		}
+		return c, e
+	})
 	if e != nil {
 		return e
 	}

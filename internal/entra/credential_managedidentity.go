@@ -30,7 +30,9 @@ func (h *Handler) checkManagedIdentity(x *exchange, a *token.Assertion, raw stri
 		// credential names it by the URI.
 		audience = []string{federationAudience}
 	}
-	c, e := matchFederated(x.client, a.Issuer, a.Subject, audience)
+	c, e := h.propagated(x.client, a, func(client directory.Client) (directory.FederatedCredential, *azure.Error) {
+		return matchFederated(client, a.Issuer, a.Subject, audience)
+	})
 	if e != nil {
 		return e
 	}

@@ -48,6 +48,13 @@ type Config struct {
 	// Strict keeps error descriptions to Entra's own words. Otherwise some say,
 	// after Entra's words, how to mend the mistake.
 	Strict bool
+	// CredentialPropagation is how long after it was written a federated
+	// credential is known here. Until then an assertion that it would accept gets
+	// AADSTS70021, as on Azure for seconds to minutes. Default: 0, at once.
+	CredentialPropagation time.Duration
+	// GroupClaims puts the groups of a managed identity into its tokens, at most
+	// 200. It goes with the guard's TokenGroups. Default: false.
+	GroupClaims bool
 	// Registerer takes the metrics lanyard_tokens_total (by grant, credential
 	// and result) and lanyard_token_request_duration_seconds (by grant); nil
 	// keeps them unregistered.
@@ -67,6 +74,8 @@ type Handler struct {
 	now           func() time.Time
 	log           *slog.Logger
 	strict        bool
+	propagation   time.Duration
+	groupClaims   bool
 	metrics       *metrics
 	// The routes below a tenant, below /adfs, and below /common or
 	// /organizations.
@@ -119,6 +128,8 @@ func New(cfg Config) (*Handler, error) {
 		now:           cfg.Now,
 		log:           cfg.Logger,
 		strict:        cfg.Strict,
+		propagation:   cfg.CredentialPropagation,
+		groupClaims:   cfg.GroupClaims,
 		metrics:       m,
 		tenantRoutes:  tenantRoutes(),
 		adfsRoutes:    adfsRoutes(),

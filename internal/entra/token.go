@@ -133,6 +133,7 @@ func (h *Handler) claims(x *exchange, resourceAppID string, version int) token.C
 	}
 	if x.subject.ServicePrincipalType == directory.ManagedIdentityPrincipal {
 		c.IdentityResourceID = identityResourceID(x.subject.ResourceID)
+		c.Groups = h.groups(x.tenant.ID, x.subject.ObjectID)
 	}
 	if h.services[resourceAppID] {
 		c.Capabilities = x.capabilities
