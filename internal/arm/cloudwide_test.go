@@ -30,9 +30,11 @@ func switches(removed *int, mu *sync.Mutex) Type {
 		return http.StatusOK, map[string]string{"id": "/x"}, nil
 	}
 	return Virtual(Spec{Name: "Test.Cloud/switches", Versions: []string{"2021-04-01"}, In: AtTenant, Core: true, CloudWide: true}, VirtualHooks{
-		List: func(_ context.Context, r *Request) ([]any, error) { return []any{map[string]string{"tenant": r.TenantID}}, nil },
-		Get:  func(context.Context, *Request) (any, error) { return map[string]string{"id": "/x"}, nil },
-		Put:  ok,
+		List: func(_ context.Context, r *Request) ([]any, error) {
+			return []any{map[string]string{"tenant": r.TenantID}}, nil
+		},
+		Get: func(context.Context, *Request) (any, error) { return map[string]string{"id": "/x"}, nil },
+		Put: ok,
 		Delete: func(_ context.Context, r *Request) (int, any, error) {
 			switch r.Name {
 			case "absent":
