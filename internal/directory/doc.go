@@ -1,6 +1,7 @@
 // Package directory knows who is who: tenants and the subscriptions that trust
-// them, applications and their secrets, service principals, managed identities,
-// users, groups, and federated identity credentials.
+// them, applications with their secrets and certificates, service principals,
+// managed identities, users, groups, and federated identity credentials, whose
+// expressions it also parses and evaluates.
 //
 // Lookups answer from memory. A view follows the store, so that the token and
 // authorization paths never wait for storage; the process that wrote sees its

@@ -53,6 +53,15 @@ func BenchmarkTokenFederated(b *testing.B) {
 	})
 }
 
+func BenchmarkTokenCertificate(b *testing.B) {
+	c := newCloud(b, options{now: time.Now()})
+	benchmarkPost(b, c.handler, url.Values{
+		"grant_type": {"client_credentials"}, "client_id": {c.signer.AppID}, "scope": {management + "/.default"},
+		"client_assertion":      {c.assertion(b, "certificate-go")},
+		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
+	})
+}
+
 func BenchmarkTokenRefused(b *testing.B) {
 	c := newCloud(b, options{now: time.Now()})
 	r := newPost(b, url.Values{

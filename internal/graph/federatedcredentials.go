@@ -292,17 +292,17 @@ func (h *Handler) writeCredential(r *request, id string,
 }
 
 // graphWords gives an error of the directory, which speaks as the managed
-// identity service does, Graph's code.
+// identity service does, Graph's code, unless it has that already.
 func graphWords(err error) error {
 	e, ok := errors.AsType[*azure.Error](err)
 	if !ok {
 		return err
 	}
 	changed := *e
-	switch e.Status {
-	case http.StatusConflict:
+	switch {
+	case e.Status == http.StatusConflict:
 		changed.Code = "Request_MultipleObjectsWithSameKeyValue"
-	case http.StatusBadRequest:
+	case e.Code == "BadRequest":
 		changed.Code = "Request_BadRequest"
 	}
 	return &changed
