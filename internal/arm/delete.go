@@ -79,7 +79,10 @@ func (x *exchange) deletable(tx *store.Tx) (*record, error) {
 		}
 		return nil, nil
 	}
-	return rec, x.precondition(rec)
+	if err := x.precondition(rec); err != nil {
+		return nil, err
+	}
+	return rec, x.touchParent(tx)
 }
 
 // startDelete marks the resource as being deleted and persists the operation

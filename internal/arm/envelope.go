@@ -56,12 +56,14 @@ func (e *Engine) present(ctx context.Context, t *Type, rec *record) (json.RawMes
 	if err != nil {
 		return nil, err
 	}
-	env.Properties = shown
+	if env.Properties, err = e.showInline(ctx, t, rec, shown); err != nil {
+		return nil, err
+	}
 	if env.Identity, err = e.showIdentity(ctx, rec); err != nil {
 		return nil, fmt.Errorf("showing the identity of %s: %w", rec.ID, err)
 	}
 	if t.spec.ProvisioningState {
-		env.Properties = insertMember(shown, "provisioningState", rec.ProvisioningState)
+		env.Properties = insertMember(env.Properties, "provisioningState", rec.ProvisioningState)
 	}
 	text, err := json.Marshal(env)
 	if err != nil {
@@ -94,8 +96,13 @@ func (t *Type) properties(ctx context.Context, rec *record) (json.RawMessage, er
 // insertMember puts a string member at the front of an object's text.
 func insertMember(object json.RawMessage, name, value string) json.RawMessage {
 	quoted, _ := json.Marshal(value) // a string always encodes
+	return insertRaw(object, name, quoted)
+}
+
+// insertRaw puts a member at the front of an object's text.
+func insertRaw(object json.RawMessage, name string, value json.RawMessage) json.RawMessage {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, `{%q:%s`, name, quoted)
+	fmt.Fprintf(&b, `{%q:%s`, name, value)
 	if len(object) > 2 {
 		b.WriteByte(',')
 		b.Write(object[1:])

@@ -67,6 +67,9 @@ func (e *Engine) clientError(ctx context.Context, err error) *azure.Error {
 			"The resource is being changed by too many requests at once. Please try again.")
 	case errors.Is(err, store.ErrStale):
 		return errUnavailable(nil)
+	case errors.Is(err, store.ErrTooLarge):
+		return azure.Errorf(http.StatusRequestEntityTooLarge, "RequestContentTooLarge",
+			"The request writes more than one transaction can hold. Write it in smaller parts.")
 	default:
 		return azure.Errorf(http.StatusInternalServerError, "InternalServerError",
 			"The server encountered an internal error. Please try again; if the error persists, give the operator the correlation ID '%s'.",

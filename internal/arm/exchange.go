@@ -312,9 +312,12 @@ func (x *exchange) answered(status int, result any, err error) error {
 
 // checkName applies the type's rule for names, or the general one.
 func (x *exchange) checkName() error {
-	spec, name := &x.target.typ.spec, x.target.name
-	if spec.CheckName != nil {
-		return spec.CheckName(name)
+	return x.target.typ.spec.checkName(x.target.name)
+}
+
+func (s *Spec) checkName(name string) error {
+	if s.CheckName != nil {
+		return s.CheckName(name)
 	}
 	if n := len([]rune(name)); n == 0 || n > 260 || strings.ContainsAny(name, `<>%&:\?/`) || strings.ContainsFunc(name, isControl) {
 		return azure.Errorf(http.StatusBadRequest, "InvalidResourceName",

@@ -89,6 +89,11 @@ func newRouter(types []Type) (*router, error) {
 			r.patterns = append(r.patterns, pattern{typ: t, segments: strings.Split(p[1:], "/")})
 		}
 	}
+	for _, t := range r.types {
+		if err := r.checkInline(t); err != nil {
+			return nil, err
+		}
+	}
 	return r, nil
 }
 

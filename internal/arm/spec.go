@@ -53,6 +53,13 @@ type Spec struct {
 	// "zones". Others in a body are dropped; an identity is refused, since
 	// dropping it would leave a client without the principal that it relies on.
 	Members []string
+	// Inline are the properties that hold child resources, each with the name of
+	// the children's type: a list of objects with name and properties. The
+	// children are resources of their own, which a write of the parent makes what
+	// the list says, and which the parent shows; without the list they stay. The
+	// parent's P must take such a list from a body, as JSON and maps do. The
+	// children's type has properties only, and hooks within the transaction.
+	Inline map[string]string
 	// Locations are the canonical names of the regions in which a tracked type
 	// may be created; nil means those of Config.Locations, and a type without
 	// regions names "global".

@@ -119,6 +119,10 @@ func (w *writing) commit(tx *store.Tx) error {
 	if err := w.settleIdentity(tx, old, rec); err != nil {
 		return err
 	}
+	children, err := w.writeInline(tx, rec)
+	if err != nil {
+		return err
+	}
 	w.created = old == nil
 	if t.typ.stored.asyncPut != nil {
 		rec.ProvisioningState = Updating
@@ -130,9 +134,12 @@ func (w *writing) commit(tx *store.Tx) error {
 		}
 	}
 	w.stored = rec
-	if w.op == nil && unchanged(old, rec) {
+	if w.op == nil && !children && unchanged(old, rec) {
 		w.stored, w.same = old, true
 		return nil
+	}
+	if err := w.touchParent(tx); err != nil {
+		return err
 	}
 	return store.PutJSON(tx, w.key(), rec)
 }

@@ -34,15 +34,16 @@ type scopeOnly struct {
 	// guids are the properties in which the service puts a GUID that the resource
 	// keeps for its life.
 	guids []string
-	// created is as in arm.Spec.
+	// created and inline are as in arm.Spec.
 	created int
+	inline  map[string]string
 }
 
 // define makes the type.
 func (d scopeOnly) define() arm.Type {
 	spec := arm.Spec{
 		Name: d.name, Versions: d.versions, In: arm.AtResourceGroup, Tracked: !d.untracked, Members: d.members,
-		ProvisioningState: !d.stateless, Created: d.created,
+		ProvisioningState: !d.stateless, Created: d.created, Inline: d.inline,
 	}
 	if d.etag {
 		spec.ETag = "etag"

@@ -54,6 +54,7 @@ var (
 	}
 	virtualNetworks = scopeOnly{
 		name: "Microsoft.Network/virtualNetworks", versions: networkVersions, etag: true, guids: []string{"resourceGuid"},
+		inline: map[string]string{"subnets": "Microsoft.Network/virtualNetworks/subnets"},
 	}
 	subnets = scopeOnly{
 		name: "Microsoft.Network/virtualNetworks/subnets", versions: networkVersions, untracked: true, etag: true,
@@ -68,6 +69,7 @@ var (
 	}
 	routeTables = scopeOnly{
 		name: "Microsoft.Network/routeTables", versions: networkVersions, etag: true, guids: []string{"resourceGuid"},
+		inline: map[string]string{"routes": "Microsoft.Network/routeTables/routes"},
 	}
 	routes = scopeOnly{
 		name: "Microsoft.Network/routeTables/routes", versions: networkVersions, untracked: true, etag: true,
