@@ -62,6 +62,9 @@ func (h *Handler) findClient(x *exchange) *azure.Error {
 			}
 			return nil
 		}
+		if _, ok := h.directory.ApplicationByAppID(x.tenant.ID, folded); ok {
+			return errClientNoPrincipal.new(folded, x.tenant.ID)
+		}
 	}
 	return errClientNotFound.new(id, displayName(x.tenant))
 }

@@ -108,6 +108,10 @@ var (
 		"Application with identifier '%s' was not found in the directory '%s'. This can happen if the application has not " +
 			"been installed by the administrator of the tenant or consented to by any user in the tenant. " +
 			"You may have sent your authentication request to the wrong tenant."}
+	errClientNoPrincipal = fault{7000229, http.StatusUnauthorized, invalidClient,
+		"the application has no service principal",
+		"The client application %s is missing service principal in the tenant %s. " +
+			"See instructions here: https://go.microsoft.com/fwlink/?linkid=2225119"}
 	errClientDisabled = fault{7000112, http.StatusBadRequest, unauthorizedClient,
 		"the client is disabled",
 		"Application '%s'(%s) is disabled."}

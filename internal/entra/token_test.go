@@ -461,3 +461,26 @@ func TestHosts(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
+
+// An application without a service principal is registered and nobody: its
+// secret is good again when it has one.
+func TestClientWithoutServicePrincipal(t *testing.T) {
+	c := newCloud(t, options{})
+	c.update(func(tx *store.Tx) error {
+		return c.directory.DeleteServicePrincipal(tx, contoso, c.appPrincipal.ObjectID)
+	})
+	status, answer := c.post("/"+contoso+"/oauth2/v2.0/token", url.Values{
+		"grant_type": {"client_credentials"}, "client_id": {c.app.AppID}, "client_secret": {c.appSecret}, "scope": {management + "/.default"},
+	})
+	want := "AADSTS7000229: The client application " + c.app.AppID + " is missing service principal in the tenant " + contoso + ". "
+	if status != 401 || answer["error"] != "invalid_client" || !strings.HasPrefix(answer["error_description"].(string), want) {
+		t.Errorf("got %d %v, want 401 %s", status, answer, want)
+	}
+	c.update(func(tx *store.Tx) error {
+		_, err := c.directory.CreateServicePrincipal(tx, contoso, c.app.AppID)
+		return err
+	})
+	if number, _ := c.bySecret(c.appSecret); number != 0 {
+		t.Errorf("with a service principal again: AADSTS%d", number)
+	}
+}

@@ -147,7 +147,7 @@ func TestFaultTexts(t *testing.T) {
 		errMethod, errMalformed, errDuplicate, errMissing, errParameter, errGrantType,
 		errTenantNotFound, errTenantName, errTenantMissing,
 		errScopeSuffix, errScope, errScopeResources, errResourceParameter, errResource,
-		errClientNotFound, errClientDisabled, errCredentialMissing, errSecret, errSecretExpired,
+		errClientNotFound, errClientNoPrincipal, errClientDisabled, errCredentialMissing, errSecret, errSecretExpired,
 		errAssertionMalformed, errAssertionType, errAssertionAlgorithm, errAssertionClaim, errAssertionTime, errAssertionSignature,
 		errFederatedNone, errFederatedIssuer, errFederatedSubject, errFederatedSubjectCase, errFederatedAudience,
 		errCertificateClient, errCertificateSubject, errCertificateAudience, errCertificateUnnamed, errCertificateAlgorithm,
