@@ -9,6 +9,7 @@ import (
 	"github.com/lanyard-id/lanyard/internal/directory"
 	"github.com/lanyard-id/lanyard/internal/rbac"
 	"github.com/lanyard-id/lanyard/internal/store"
+	"github.com/lanyard-id/lanyard/internal/token"
 )
 
 // Config is what the types' hooks need. All fields are required unless they say
@@ -25,6 +26,12 @@ type Config struct {
 	Strict bool
 	// Locations are the regions; nil is AzureLocations().
 	Locations []Location
+	// OperatorTenant is the tenant whose principals manage the cloud as a whole.
+	OperatorTenant string
+	// Keys are the cloud's signing keys.
+	Keys *token.Keys
+	// BackupNotes are kept in backups; they may be nil.
+	BackupNotes map[string]string
 	// Vaults removes the contents of purged vaults; nil where no Key Vault
 	// plane is served.
 	Vaults VaultContents

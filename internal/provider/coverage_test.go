@@ -33,6 +33,12 @@ var inNoRole = []string{
 	"Microsoft.Features/providers/features/unregister/action",
 	"Microsoft.ManagedIdentity/identities/read",
 	"Microsoft.ManagedIdentity/userAssignedIdentities/listAssociatedResources/action",
+	"Microsoft.Subscription/aliases/delete",
+	"Microsoft.Subscription/aliases/read",
+	"Microsoft.Subscription/aliases/write",
+	"Microsoft.Subscription/cancel/action", // but as what a Contributor may not
+	"Microsoft.Subscription/enable/action",
+	"Microsoft.Subscription/rename/action",
 }
 
 // Each action is one that Azure's roles know, by more than "*": one that is

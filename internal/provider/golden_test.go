@@ -181,7 +181,9 @@ func (p *play) fill(text string) string {
 var (
 	guidPattern = regexp.MustCompile(`[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}`)
 	barePattern = regexp.MustCompile(`\b[0-9a-f]{32}\b`)
-	etagPattern = regexp.MustCompile(`(?i)("?etag"?: )(?:"\\")?"?[0-9a-f]+(?:\\"")?"?`)
+	// secretPattern is that of client secrets.
+	secretPattern = regexp.MustCompile(`[A-Za-z0-9]{3}8Q~[A-Za-z0-9]{34}`)
+	etagPattern   = regexp.MustCompile(`(?i)("?etag"?: )(?:"\\")?"?[0-9a-f]+(?:\\"")?"?`)
 )
 
 // name is the opposite of fill.
@@ -308,7 +310,8 @@ func (p *play) show(rec *httptest.ResponseRecorder) string {
 		must(p.t, json.Indent(&pretty, body, "", "  "))
 		b.WriteString("\n" + pretty.String() + "\n")
 	}
-	return etagPattern.ReplaceAllString(p.name(b.String()), `$1"{etag}"`)
+	shown := secretPattern.ReplaceAllString(p.name(b.String()), "{secret}")
+	return etagPattern.ReplaceAllString(shown, `$1"{etag}"`)
 }
 
 // newContext is a context that outlives the test's own, which ends before

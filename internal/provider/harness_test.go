@@ -153,8 +153,10 @@ func (w *testWorld) open() {
 	w.engine, err = arm.New(arm.Config{
 		Types: Types(Config{
 			Store: w.store, Directory: w.entra, Guard: w.guard, Cloud: testCloud, Now: w.clock.Now, Strict: w.strict, Logger: logger,
+			OperatorTenant: tenantID, Keys: w.keys,
 		}),
 		Store: w.store, Directory: w.entra, Guard: w.guard, Cloud: testCloud, Now: w.clock.Now, Strict: w.strict, Logger: logger,
+		OperatorTenant: tenantID,
 		Verifier:  token.NewVerifier(w.keys, testCloud, testCloud.Service(azure.ServiceResourceManager), w.clock.Now),
 		Locations: LocationNames(AzureLocations()),
 	})

@@ -87,6 +87,7 @@ func deletedVaults(cfg Config) arm.Type {
 			return d.show(), nil
 		},
 		Actions: map[string]arm.VirtualAction{"purge": {
+			Removes: true,
 			Run: func(ctx context.Context, r *arm.Request, _ json.RawMessage) (int, any, error) {
 				return http.StatusAccepted, nil, startVaultPurge(ctx, cfg, r)
 			},

@@ -15,8 +15,8 @@ var subscriptionsVersions = []string{
 	"2015-11-01", "2015-01-01",
 }
 
-// subscriptions are read only here: the operator's command makes them. A caller
-// sees a subscription who has a role at, above or below it.
+// subscriptions are made by way of their aliases. A caller sees a subscription
+// who has a role at, above or below it.
 func subscriptions(cfg Config) arm.Type {
 	return arm.Virtual(arm.Spec{
 		Name:        "Microsoft.Resources/subscriptions",
@@ -24,7 +24,7 @@ func subscriptions(cfg Config) arm.Type {
 		Core:        true,
 		Collections: []string{"/subscriptions"},
 		Items:       []string{"/subscriptions/{subscriptionId}"},
-	}, arm.VirtualHooks{
+	}, subscriptionDelete(cfg, arm.VirtualHooks{
 		NoCheck: map[string]bool{"read": true},
 		List: func(ctx context.Context, r *arm.Request) ([]any, error) {
 			items := []any{}
@@ -55,7 +55,7 @@ func subscriptions(cfg Config) arm.Type {
 			}
 			return showSubscription(ctx, r, sub)
 		},
-	})
+	}))
 }
 
 type subscription struct {

@@ -3,7 +3,9 @@ package provider
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/lanyard-id/lanyard/internal/arm"
@@ -57,19 +59,34 @@ func acceptSubscriptionDelete(cfg Config, r *arm.Request) error {
 // itself, and at last its record.
 func deleteSubscriptionStep(cfg Config, step *arm.Step) (done bool, err error) {
 	id := step.ID.SubscriptionID()
-	for _, some := range []func() (more bool, err error){
+	return inStages(step,
 		func() (bool, error) { return cfg.Guard.DeleteBelow(step.Tx, step.TenantID, step.ID, 0) },
 		func() (bool, error) { return arm.ForgetSubscription(step.Tx, id) },
 		func() (bool, error) { return forgetFeatures(step.Tx, id) },
 		func() (bool, error) { return forgetAliases(step.Tx, step.TenantID, id) },
-	} {
-		// One kind at a time, so that each has a transaction's room for itself.
-		if more, err := some(); more || err != nil {
-			return false, err
+		func() (bool, error) { cfg.Directory.DeleteSubscription(step.Tx, id); return false, nil },
+	)
+}
+
+// inStages runs one stage of an operation in each step, so that each has a
+// transaction's room for itself; a stage that has more to do is run again. The
+// step's note is the stage's number.
+func inStages(step *arm.Step, stages ...func() (more bool, err error)) (done bool, err error) {
+	n := 0
+	if step.Data != nil {
+		if err := json.Unmarshal(step.Data, &n); err != nil {
+			return false, fmt.Errorf("reading how far the operation on %s has come: %w", step.ID, err)
 		}
 	}
-	cfg.Directory.DeleteSubscription(step.Tx, id)
-	return true, nil
+	more, err := stages[n]()
+	if err != nil {
+		return false, err
+	}
+	if !more {
+		n++
+	}
+	step.Data = json.RawMessage(strconv.Itoa(n))
+	return n == len(stages), nil
 }
 
 // forgetFeatures removes the preview features of a subscription.

@@ -19,10 +19,14 @@ func Types(cfg Config) []arm.Type {
 	if cfg.Locations == nil {
 		cfg.Locations = AzureLocations()
 	}
-	return []arm.Type{
+	return append(cloudTypes(cfg), []arm.Type{
 		metadataEndpoints(cfg),
 		tenants(cfg),
 		subscriptions(cfg),
+		subscriptionAliases(cfg),
+		cancelSubscription(cfg),
+		enableSubscription(cfg),
+		renameSubscription(cfg),
 		subscriptionLocations(cfg),
 		tenantProviders(cfg),
 		subscriptionProviders(cfg),
@@ -61,5 +65,19 @@ func Types(cfg Config) []arm.Type {
 		deletedVaults(cfg),
 		deletedVaultList(cfg),
 		vaultNameAvailability(cfg),
+	}...)
+}
+
+// cloudTypes are Lanyard's own, which strict mode does not have: what the
+// operator does with the cloud as a whole.
+func cloudTypes(cfg Config) []arm.Type {
+	if cfg.Strict {
+		return nil
+	}
+	return []arm.Type{
+		cloudTenants(cfg),
+		signingKeys(cfg),
+		sealingKeys(cfg),
+		backups(cfg),
 	}
 }

@@ -81,6 +81,7 @@ func (s *Server) openPlanes(ctx context.Context, c core, record bootstrapRecord,
 	types := provider.Config{
 		Store: s.store, Directory: c.dir, Guard: c.guard, Cloud: s.cloud, Locations: provider.AzureLocations(),
 		Now: s.cfg.Now, Logger: s.log, Strict: s.cfg.StrictAzure,
+		OperatorTenant: record.TenantID, Keys: c.keys, BackupNotes: backupNotes(s.cloud, record, s.cfg.Version),
 	}
 	view, err := provider.FollowVaults(ctx, types)
 	if err != nil {
@@ -102,7 +103,7 @@ func (s *Server) openPlanes(ctx context.Context, c core, record bootstrapRecord,
 	engine, err := arm.New(arm.Config{
 		Types: provider.Types(types), Store: s.store, Directory: c.dir, Guard: c.guard,
 		Verifier: s.verifier(c, azure.ServiceResourceManager), Cloud: s.cloud, Locations: regions(types.Locations),
-		Now: s.cfg.Now, Logger: s.log, Strict: s.cfg.StrictAzure,
+		Now: s.cfg.Now, Logger: s.log, Strict: s.cfg.StrictAzure, OperatorTenant: record.TenantID,
 	})
 	if err != nil {
 		return nil, err
