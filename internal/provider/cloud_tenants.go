@@ -44,7 +44,9 @@ func cloudTenants(cfg Config) arm.Type {
 			}
 			return showTenant(cfg, t), nil
 		},
-		Put: func(_ context.Context, r *arm.Request, body json.RawMessage) (int, any, error) { return putTenant(cfg, r, body) },
+		Put: func(_ context.Context, r *arm.Request, body json.RawMessage) (int, any, error) {
+			return putTenant(cfg, r, body)
+		},
 		Delete: func(_ context.Context, r *arm.Request) (int, any, error) {
 			return acceptTenantDelete(cfg, r)
 		},

@@ -157,8 +157,8 @@ func (w *testWorld) open() {
 		}),
 		Store: w.store, Directory: w.entra, Guard: w.guard, Cloud: testCloud, Now: w.clock.Now, Strict: w.strict, Logger: logger,
 		OperatorTenant: tenantID,
-		Verifier:  token.NewVerifier(w.keys, testCloud, testCloud.Service(azure.ServiceResourceManager), w.clock.Now),
-		Locations: LocationNames(AzureLocations()),
+		Verifier:       token.NewVerifier(w.keys, testCloud, testCloud.Service(azure.ServiceResourceManager), w.clock.Now),
+		Locations:      LocationNames(AzureLocations()),
 	})
 	must(t, err)
 	w.runWorker()
