@@ -45,8 +45,10 @@ type Config struct {
 	// Logger takes faults of the service and, at debug level, each refusal; nil
 	// discards.
 	Logger *slog.Logger
-	// Strict keeps error descriptions to Entra's own words. Otherwise some say,
-	// after Entra's words, how to mend the mistake.
+	// Strict keeps error descriptions to Entra's own words, and expressions of
+	// federated credentials to the clients, issuers and claims of Azure's list.
+	// Otherwise some descriptions say, after Entra's words, how to mend the
+	// mistake, and any client may trust any issuer by an expression.
 	Strict bool
 	// CredentialPropagation is how long after it was written a federated
 	// credential is known here. Until then an assertion that it would accept gets
