@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -293,5 +294,59 @@ func TestDisk(t *testing.T) {
 	}
 	if _, err := deletion.PollUntilDone(ctx, nil); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestNetworkScopes makes a network with its subnets in one request: each subnet
+// is a resource, and a role on one gives nothing on the other.
+func TestNetworkScopes(t *testing.T) {
+	const version = "2024-05-01"
+	group := newGroup(t)
+	ctx := testContext(t)
+	who := newIdentity(t, group, "who")
+	resources := must(armresources.NewClient(world.env.SubscriptionID, operator(t), armOptions()))
+	network := groupScope(group) + "/providers/Microsoft.Network/virtualNetworks/net"
+	poller, err := resources.BeginCreateOrUpdateByID(ctx, network, version, armresources.GenericResource{
+		Location: to.Ptr(location), Properties: map[string]any{"subnets": []any{
+			map[string]any{"name": "nodes", "properties": map[string]any{"addressPrefix": "10.0.0.0/24"}},
+			map[string]any{"name": "pods", "properties": map[string]any{"addressPrefix": "10.0.1.0/24"}},
+		}},
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := poller.PollUntilDone(ctx, nil); err != nil {
+		t.Fatal(err)
+	}
+	assign(t, network+"/subnets/nodes", roleReader, *who.Properties.PrincipalID)
+	reader := must(armresources.NewClient(world.env.SubscriptionID, who.credential(t), armOptions()))
+	got, err := reader.GetByID(ctx, network+"/subnets/nodes", version, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if properties, _ := got.Properties.(map[string]any); properties["addressPrefix"] != "10.0.0.0/24" {
+		t.Fatalf("the subnet is %v", got.Properties)
+	}
+	for _, other := range []string{network, network + "/subnets/pods"} {
+		_, err := reader.GetByID(ctx, other, version, nil)
+		wantAzureError(t, err, http.StatusForbidden, "AuthorizationFailed")
+	}
+}
+
+// TestAzAssociatedResources has az list the resources that an identity is
+// attached to, and make two that are kept as scopes.
+func TestAzAssociatedResources(t *testing.T) {
+	group := newGroup(t)
+	one := newIdentity(t, group, "one")
+	if _, err := createScaleSet(t, operator(t), group, "pool", identityBlock(armcompute.ResourceIdentityTypeUserAssigned, "+"+*one.ID)); err != nil {
+		t.Fatal(err)
+	}
+	lines := runAz(t, `
+az identity list-resources -g `+group+` -n one --query '[].name' -o tsv
+az disk create -g `+group+` -n data --size-gb 10 --query sku.name -o tsv
+az network private-dns zone create -g `+group+` -n internal.example --query location -o tsv
+`)
+	if want := []string{"pool", "Premium_LRS", "global"}; !slices.Equal(lines, want) {
+		t.Fatalf("az printed %q, want %q", lines, want)
 	}
 }
