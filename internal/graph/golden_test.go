@@ -93,6 +93,7 @@ type player struct {
 }
 
 func newPlayer(t *testing.T, comment string) *player {
+	t.Helper()
 	lines := strings.Split(comment, "\n")
 	var options []func(*Config)
 	if slices.Contains(lines, "strict") {

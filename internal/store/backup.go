@@ -39,7 +39,7 @@ const (
 	maxBackupKey  = 64 << 10
 )
 
-// ErrBackup: a file is no backup, or is damaged, or was changed.
+// ErrBackup means that a file is no backup, or is damaged, or was changed.
 var ErrBackup = errors.New("store: not a sound backup")
 
 // BackupInfo says what a backup is.

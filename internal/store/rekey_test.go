@@ -26,6 +26,7 @@ func replaceKeys(t *testing.T, s *Store, bytewise ...byte) {
 
 // with configures a store's keyring.
 func with(t *testing.T, bytewise ...byte) func(*Config) {
+	t.Helper()
 	return func(c *Config) { c.Keyring = keyring(t, bytewise...) }
 }
 

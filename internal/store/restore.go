@@ -10,7 +10,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// ErrNotEmpty: a backup is restored into an empty store only.
+// ErrNotEmpty means that the store holds something: a backup is restored into an empty store only.
 var ErrNotEmpty = errors.New("store: not empty")
 
 // restoring is what stands in the place of the layout's version until a restore
