@@ -157,7 +157,7 @@ func TestSealingKey(t *testing.T) {
 	log := discard()
 	data := t.TempDir()
 	own := Config{DataDir: data, OwnSealingKey: true}
-	if _, err := keyring(own, log); err != nil {
+	if _, _, err := keyring(own, log); err != nil {
 		t.Fatal(err)
 	}
 	made, err := os.ReadFile(filepath.Join(data, "sealing.key"))
@@ -167,7 +167,7 @@ func TestSealingKey(t *testing.T) {
 	if fi, _ := os.Stat(filepath.Join(data, "sealing.key")); fi.Mode().Perm() != 0o600 {
 		t.Errorf("the sealing key has mode %v", fi.Mode())
 	}
-	if _, err := keyring(own, log); err != nil {
+	if _, _, err := keyring(own, log); err != nil {
 		t.Fatal(err)
 	}
 	if again, _ := os.ReadFile(filepath.Join(data, "sealing.key")); string(again) != string(made) {
@@ -180,7 +180,7 @@ func TestSealingKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, file := range []string{filepath.Join(data, "sealing.key"), filepath.Join(data, ".", "x", "..", "sealing.key"), link} {
-		if _, err := keyring(Config{DataDir: data, SealingKeyFile: file}, log); err == nil {
+		if _, _, err := keyring(Config{DataDir: data, SealingKeyFile: file}, log); err == nil {
 			t.Errorf("a sealing key in the data directory was taken: %s", file)
 		}
 	}
@@ -196,14 +196,14 @@ func TestSealingKey(t *testing.T) {
 		string(made): true, "": false, "c2hvcnQ=": false, "not base64!": false, string(made) + string(made): false,
 	} {
 		write(text)
-		if _, err := keyring(cfg, log); (err == nil) != ok {
+		if _, _, err := keyring(cfg, log); (err == nil) != ok {
 			t.Errorf("sealing key %q: %v", text, err)
 		} else if err != nil && strings.Contains(err.Error(), "c2hvcnQ") {
 			t.Errorf("the error shows the key: %v", err)
 		}
 	}
 	t.Setenv(SealingKeyVariable, strings.TrimSpace(string(made)))
-	if _, err := keyring(Config{DataDir: data}, log); err != nil {
+	if _, _, err := keyring(Config{DataDir: data}, log); err != nil {
 		t.Errorf("the key in the variable: %v", err)
 	}
 }

@@ -19,20 +19,34 @@ const SealingKeyVariable = "LANYARD_SEALING_KEY"
 // sealingKeyFileName is where `lanyard up` keeps the key that it made.
 const sealingKeyFileName = "sealing.key"
 
-// keyring gives the sealing keys of the configuration.
-func keyring(cfg Config, log *slog.Logger) (*store.Keyring, error) {
-	text, source := os.Getenv(SealingKeyVariable), SealingKeyVariable
-	if text == "" {
-		var err error
-		if source, err = sealingKeyFile(cfg, log); err != nil {
-			return nil, err
-		}
-		b, err := os.ReadFile(source)
-		if err != nil {
-			return nil, fmt.Errorf("reading the sealing key: %w", err)
-		}
-		text = string(b)
+// keyring gives the sealing keys of the configuration, and the file that they
+// come from: none where they are in the environment variable.
+func keyring(cfg Config, log *slog.Logger) (ring *store.Keyring, file string, err error) {
+	var keys [][]byte
+	if text := os.Getenv(SealingKeyVariable); text != "" {
+		keys, err = parseSealingKeys(text, SealingKeyVariable)
+	} else if file, err = sealingKeyFile(cfg, log); err == nil {
+		keys, err = readSealingKeys(file)
 	}
+	if err != nil {
+		return nil, "", err
+	}
+	ring, err = store.NewKeyring(keys...)
+	return ring, file, err
+}
+
+// readSealingKeys reads the keys of a file.
+func readSealingKeys(file string) ([][]byte, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading the sealing key: %w", err)
+	}
+	return parseSealingKeys(string(b), file)
+}
+
+// parseSealingKeys reads keys of which one stands on each line; all of them
+// together make a keyring.
+func parseSealingKeys(text, source string) ([][]byte, error) {
 	var keys [][]byte
 	for line := range strings.FieldsSeq(text) {
 		key, err := store.ParseSealingKey(line)
@@ -41,11 +55,10 @@ func keyring(cfg Config, log *slog.Logger) (*store.Keyring, error) {
 		}
 		keys = append(keys, key)
 	}
-	ring, err := store.NewKeyring(keys...)
-	if err != nil {
+	if _, err := store.NewKeyring(keys...); err != nil {
 		return nil, fmt.Errorf("sealing keys in %s: %w", source, err)
 	}
-	return ring, nil
+	return keys, nil
 }
 
 // sealingKeyFile gives the file to read, which exists if it is the cloud's own.

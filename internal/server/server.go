@@ -128,7 +128,7 @@ func (s *Server) openStorage(ctx context.Context) error {
 	if err := os.MkdirAll(s.cfg.DataDir, 0o700); err != nil {
 		return fmt.Errorf("making the data directory: %w", err)
 	}
-	ring, err := keyring(s.cfg, s.log)
+	ring, keyFile, err := keyring(s.cfg, s.log)
 	if err != nil {
 		return err
 	}
@@ -144,6 +144,7 @@ func (s *Server) openStorage(ctx context.Context) error {
 	if s.store, err = store.Open(ctx, storeCfg); err != nil {
 		return err
 	}
+	s.followSealingKeys(ring, keyFile)
 	s.audit, err = audit.Open(audit.Config{
 		Path: s.cfg.AuditLog.Path, OnFull: s.cfg.AuditLog.OnFull, Logger: s.log, Now: s.cfg.Now,
 	})

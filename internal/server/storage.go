@@ -20,7 +20,7 @@ func (s *Server) storeConfig(ring *store.Keyring) (store.Config, error) {
 		QuotaBytes: c.QuotaMiB << 20, Retention: time.Duration(c.Retention), Volatile: c.Volatile, Logger: s.log,
 	}
 	if len(c.Endpoints) == 0 {
-		out.Dir = filepath.Join(s.cfg.DataDir, "store")
+		out.Dir = filepath.Join(s.cfg.DataDir, storeDirName)
 		return out, nil
 	}
 	if c.PasswordFile != "" {

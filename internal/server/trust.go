@@ -70,7 +70,13 @@ func systemAuthorities(bundle string) ([]byte, error) {
 
 // writeFile replaces a file at once: readers see the old content or the new,
 // and after a crash one of them is there.
-func writeFile(path string, content []byte, mode fs.FileMode) (err error) {
+func writeFile(path string, content []byte, mode fs.FileMode) error {
+	return replaceFile(path, content, func(f *os.File) error { return f.Chmod(mode) })
+}
+
+// replaceFile is writeFile, where own gives the new file its mode and owner
+// before anyone else sees it.
+func replaceFile(path string, content []byte, own func(*os.File) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
@@ -81,7 +87,7 @@ func writeFile(path string, content []byte, mode fs.FileMode) (err error) {
 			err = errors.Join(fmt.Errorf("writing %s: %w", path, err), os.Remove(f.Name()))
 		}
 	}()
-	if err := f.Chmod(mode); err != nil {
+	if err := own(f); err != nil {
 		return err
 	}
 	if _, err := f.Write(content); err != nil {
