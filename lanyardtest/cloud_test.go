@@ -131,7 +131,7 @@ func TestNoWayOut(t *testing.T) {
 	options := cloud.ClientOptions()
 	options.PerRetryPolicies = []policy.Policy{tries}
 	for _, address := range []string{
-		"https://example.com/", "https://vault.azure.net/", "https://graph.microsoft.com/", "https://127.0.0.1/",
+		"https://example.com/", "https://vault.azure.net/", "https://example.blob.core.windows.net/", "https://127.0.0.1/",
 		"https://x" + strings.TrimPrefix(cloud.Endpoints.VaultSuffix, "vault."),
 	} {
 		tries.n = 0
