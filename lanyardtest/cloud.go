@@ -108,6 +108,13 @@ func start(ctx context.Context, dir string, options options) (*Cloud, error) {
 	c := &Cloud{
 		ended: make(chan error, 1), strict: options.strict, base: options.now, audit: filepath.Join(dir, "audit.log"),
 	}
+	var rehearsal server.RehearsalConfig
+	for _, name := range options.rehearse {
+		if err := rehearsal.Enable(name); err != nil {
+			return nil, fmt.Errorf("WithRehearsal: %w", err)
+		}
+	}
+	rehearsal.Hurry() // what was not asked for takes no time
 	issuerCA, err := c.issuers.certify()
 	if err != nil {
 		return nil, err
@@ -120,7 +127,7 @@ func start(ctx context.Context, dir string, options options) (*Cloud, error) {
 		DataDir: filepath.Join(dir, "data"), OwnSealingKey: true, Store: server.StoreConfig{Volatile: true},
 		Aliases:     server.KnownAliases(),
 		IssuerAllow: []string{issuerAddress + "/32"}, IssuerCAFile: issuerCAFile,
-		StrictAzure: options.strict, AuditLog: server.AuditLogConfig{Path: c.audit},
+		StrictAzure: options.strict, Rehearsal: rehearsal, AuditLog: server.AuditLogConfig{Path: c.audit},
 		// A test that ends has nothing more to ask for.
 		ShutdownGrace: server.Duration(time.Second),
 		Logger:        options.logger, Now: c.Now, Version: "lanyardtest",

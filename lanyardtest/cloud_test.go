@@ -257,6 +257,28 @@ func TestStrictAzure(t *testing.T) {
 	refused(t, err, http.StatusBadRequest, "AADSTS70003")
 }
 
+// TestRehearsal: what takes its time on Azure takes it here, and nobody waits.
+func TestRehearsal(t *testing.T) {
+	t.Parallel()
+	cloud := lanyardtest.New(t, lanyardtest.WithRehearsal("credentialPropagation", "roleAssignmentLag=30s"))
+	vault, identity := cloud.Vault(t, "greetings"), cloud.Identity(t, "orders")
+	issuer := cloud.Issuer(t, "cluster")
+	cloud.Federate(t, identity, issuer, "system:serviceaccount:shop:orders")
+	read := func() error {
+		_, err := readSecret(t.Context(), vault.URL, "greeting", identity.WorkloadCredential(issuer, "shop", "orders"), cloud.ClientOptions())
+		return err
+	}
+	refused(t, read(), http.StatusBadRequest, "AADSTS70021")
+	cloud.Advance(2*time.Minute - time.Second)
+	refused(t, read(), http.StatusBadRequest, "AADSTS70021")
+	cloud.Advance(time.Second)
+	refused(t, read(), http.StatusForbidden, "Forbidden")
+	cloud.Assign(t, identity.PrincipalID, "Key Vault Secrets User", vault.ResourceID)
+	refused(t, read(), http.StatusForbidden, "Forbidden")
+	cloud.Advance(30 * time.Second)
+	refused(t, read(), http.StatusNotFound, "SecretNotFound")
+}
+
 // TestTime: the cloud's clock is what tokens go by, and the credentials with it.
 func TestTime(t *testing.T) {
 	t.Parallel()

@@ -85,7 +85,7 @@ Exit codes: 0 success, 1 failure, 2 a command line that was not understood.`,
 		&cobra.Group{ID: "cloud", Title: "Running a cloud:"},
 		&cobra.Group{ID: "use", Title: "Using a cloud:"},
 	)
-	root.AddCommand(newUp(), newServe(), newEnv(), newExec(), newToken(), newApp(), newVersion())
+	root.AddCommand(newUp(), newServe(), newEnv(), newExec(), newToken(), newApp(), newClock(), newVersion())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	return root

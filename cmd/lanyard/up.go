@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -11,6 +12,7 @@ import (
 // newUp makes `lanyard up`.
 func newUp() *cobra.Command {
 	var data string
+	var rehearse []string
 	var out output
 	cfg := server.UpDefaults("")
 	cmd := &cobra.Command{
@@ -29,7 +31,13 @@ Names of the cloud do not resolve by themselves: programs reach them through a
 loopback proxy that runs along. "lanyard env" prints the variables for that.
 
 Issuers of federated credentials on private or loopback addresses are refused
-unless --issuer-allow names their range.`,
+unless --issuer-allow names their range.
+
+What takes its time on Azure, and what Azure refuses when it becomes too much, is
+immediate and free here. --rehearse has a program meet it all the same: all, or
+some of credentialPropagation, roleAssignmentLag and imdsTokenCache (each with a
+time of your own, as in roleAssignmentLag=30s), imdsThrottle and armThrottle. With
+--clock, "lanyard clock" puts the cloud's clock ahead, so that nobody has to wait.`,
 		Example: `  # A cloud that keeps its state
   lanyard up
 
@@ -38,6 +46,9 @@ unless --issuer-allow names their range.`,
 
   # One whose metadata service makes this machine the identity "orders"
   lanyard up --imds 127.0.0.1:8169 --imds-identity orders
+
+  # One that takes its time as Azure does, and can be hurried on
+  lanyard up --rehearse all --clock
 
   # One that accepts tokens of a cluster on this machine
   lanyard up --issuer-allow 127.0.0.1/32 --issuer-ca cluster-ca.pem`,
@@ -48,6 +59,11 @@ unless --issuer-allow names their range.`,
 				return err
 			}
 			cfg.DataDir = dir
+			for _, name := range rehearse {
+				if err := cfg.Rehearsal.Enable(name); err != nil {
+					return usageError{fmt.Errorf("--rehearse: %w", err)}
+				}
+			}
 			if cfg.EnvFile != "" {
 				if cfg.EnvFile, err = filepath.Abs(cfg.EnvFile); err != nil {
 					return err
@@ -66,11 +82,14 @@ unless --issuer-allow names their range.`,
 	f.StringSliceVar(&cfg.Aliases, "aliases", cfg.Aliases, "Azure's own host names to answer to, separated by commas; \"\" for none")
 	f.StringVar(&cfg.IMDS.Listen, "imds", "", "serve the instance metadata service, for development, on `HOST:PORT` (loopback or link-local)")
 	f.StringArrayVar(&cfg.IMDS.Identities, "imds-identity", nil, "identity of this machine there: `NAME`, resource ID or client ID (repeatable)")
-	f.BoolVar(&cfg.StrictAzure, "strict-azure", false, "refuse Lanyard's extensions and keep Azure's limits")
+	f.BoolVar(&cfg.StrictAzure, "strict-azure", false, "refuse Lanyard's extensions, keep Azure's limits, and rehearse all of its delays")
+	f.StringSliceVar(&rehearse, "rehearse", nil, "Azure's delays and throttles to have, separated by commas: all, `NAME` or NAME=DURATION")
+	f.BoolVar(&cfg.TestClock, "clock", false, "let \"lanyard clock\" put the cloud's clock ahead, for tests")
 	f.StringVar(&cfg.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&cfg.LogFormat, "log-format", "text", "text or json")
 	mustComplete(cmd, "log-level", "debug", "info", "warn", "error")
 	mustComplete(cmd, "log-format", "text", "json")
+	mustComplete(cmd, "rehearse", append([]string{"all"}, server.Rehearsals()...)...)
 	mustComplete(cmd, "aliases", server.KnownAliases()...)
 	addOutput(cmd, &out)
 	return cmd

@@ -35,6 +35,9 @@ type Config struct {
 	// Vaults removes the contents of purged vaults; nil where no Key Vault
 	// plane is served.
 	Vaults VaultContents
+	// Clock is the clock that Lanyard.Directory/clock shows and moves, the one
+	// that Now reads; nil: there is no such type.
+	Clock *Clock
 	// Logger may be nil.
 	Logger *slog.Logger
 }

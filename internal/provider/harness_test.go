@@ -76,7 +76,8 @@ type testWorld struct {
 	engine  *arm.Engine
 	cleanup []func()
 	// roles are seeded by name of a principal.
-	known map[string]string // identifiers that tests name, by placeholder
+	known   map[string]string // identifiers that tests name, by placeholder
+	movable *Clock            // nil: the cloud has no clock to move
 }
 
 // syncBuffer is a log's target that may be read meanwhile.
@@ -153,7 +154,7 @@ func (w *testWorld) open() {
 	w.engine, err = arm.New(arm.Config{
 		Types: Types(Config{
 			Store: w.store, Directory: w.entra, Guard: w.guard, Cloud: testCloud, Now: w.clock.Now, Strict: w.strict, Logger: logger,
-			OperatorTenant: tenantID, Keys: w.keys,
+			OperatorTenant: tenantID, Keys: w.keys, Clock: w.movable,
 		}),
 		Store: w.store, Directory: w.entra, Guard: w.guard, Cloud: testCloud, Now: w.clock.Now, Strict: w.strict, Logger: logger,
 		OperatorTenant: tenantID,

@@ -68,16 +68,21 @@ func Types(cfg Config) []arm.Type {
 	}...)
 }
 
-// cloudTypes are Lanyard's own, which strict mode does not have: what the
-// operator does with the cloud as a whole.
+// cloudTypes are Lanyard's own: what the operator does with the cloud as a whole.
+// Strict mode does not have them, but for the clock, where the cloud was started
+// with one.
 func cloudTypes(cfg Config) []arm.Type {
-	if cfg.Strict {
-		return nil
+	var types []arm.Type
+	if cfg.Clock != nil {
+		types = append(types, clock(cfg.Clock))
 	}
-	return []arm.Type{
+	if cfg.Strict {
+		return types
+	}
+	return append(types,
 		cloudTenants(cfg),
 		signingKeys(cfg),
 		sealingKeys(cfg),
 		backups(cfg),
-	}
+	)
 }

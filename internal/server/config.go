@@ -69,8 +69,12 @@ type Config struct {
 	IssuerCAFile string `json:"issuerCAFile"`
 
 	// StrictAzure refuses every extension of Lanyard's and turns on Azure's
-	// limits and less helpful errors. Default: false.
+	// limits, delays and less helpful errors. Each delay and throttle under
+	// Rehearsal can be switched off all the same. Default: false.
 	StrictAzure bool `json:"strictAzure"`
+	// Rehearsal has the cloud take Azure's time and refuse what is too much for
+	// Azure.
+	Rehearsal RehearsalConfig `json:"rehearsal"`
 
 	// AuditLog configures the record of every decision and every issued token.
 	AuditLog AuditLogConfig `json:"auditLog"`
@@ -103,6 +107,11 @@ type Config struct {
 	// Now is the clock. It is set by programs, never by the file.
 	// Default: time.Now.
 	Now func() time.Time `json:"-"`
+	// TestClock lets those who manage access at the operator's tenant's root put
+	// the cloud's clock ahead of Now: Lanyard.Directory/clock. Certificates of
+	// this process's listeners go by Now all the same. It is set by programs
+	// (`lanyard up --clock`), never by the file. Default: false.
+	TestClock bool `json:"-"`
 	// Version is what metrics say that runs. It is set by programs, never by
 	// the file. Default: "unknown".
 	Version string `json:"-"`

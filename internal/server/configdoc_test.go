@@ -170,6 +170,8 @@ func kind(t *testing.T, e ast.Expr) string {
 	switch e := e.(type) {
 	case *ast.ArrayType:
 		return "list of " + kind(t, e.Elt)
+	case *ast.StarExpr:
+		return kind(t, e.X)
 	case *ast.Ident:
 		if name, ok := map[string]string{
 			"string": "text", "bool": "true or false", "int": "number", "int64": "number", "Duration": "duration",

@@ -107,6 +107,7 @@ func (c Config) complete() (Config, error) {
 			bad("issuerAllow", "%q is no CIDR: want an address range such as 10.0.0.0/8", cidr)
 		}
 	}
+	c.Rehearsal.complete(c.StrictAzure, bad)
 	c.checkFiles(bad)
 	c.checkChoices(bad)
 	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })

@@ -69,10 +69,11 @@ func (s *Server) openIMDS() error {
 		HTTP: client, ActiveDirectory: s.env.Endpoints.ActiveDirectory, ResourceManager: s.env.Endpoints.ResourceManager,
 		TenantID: s.env.TenantID, SubscriptionID: s.env.SubscriptionID,
 		ClientID: s.env.Bootstrap.ClientID, ClientSecret: s.env.Bootstrap.ClientSecret, Now: s.cfg.Now,
+		Keep: s.cfg.Rehearsal.imdsTokenCache(),
 	})
 	s.imds = s.httpServer(imds.New(imds.Config{
 		Source: acting.Named(s.cfg.IMDS.Identities...), TenantID: s.env.TenantID, Now: s.cfg.Now, Logger: s.log,
-		Instance: &imds.Instance{Name: "localhost", SubscriptionID: s.env.SubscriptionID},
+		Limits: s.cfg.Rehearsal.imdsLimits(), Instance: &imds.Instance{Name: "localhost", SubscriptionID: s.env.SubscriptionID},
 	}))
 	base := "http://" + l.Addr().String()
 	s.env.Endpoints.IMDS = &base

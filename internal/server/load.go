@@ -139,6 +139,8 @@ func distance(a, b string) int {
 // wanted says in YAML's words what a field takes.
 func wanted(t reflect.Type) string {
 	switch t.Kind() {
+	case reflect.Pointer:
+		return wanted(t.Elem())
 	case reflect.Bool:
 		return "true or false"
 	case reflect.Slice:

@@ -46,6 +46,7 @@ func (s *Server) openCore(ctx context.Context) (c core, err error) {
 	}
 	c.guard, err = rbac.NewGuard(ctx, rbac.Config{
 		Store: s.store, Directory: c.dir, Audit: s.audit, Now: s.cfg.Now, Logger: s.log, Strict: s.cfg.StrictAzure,
+		AssignmentLag: s.cfg.Rehearsal.roleAssignmentLag(), TokenGroups: s.cfg.Rehearsal.imdsTokenCache() > 0,
 	})
 	if err != nil {
 		return c, err
@@ -73,6 +74,7 @@ func (s *Server) openPlanes(ctx context.Context, c core, record bootstrapRecord,
 	login, err := entra.New(entra.Config{
 		Directory: c.dir, Keys: c.keys, Issuers: c.issuers, Audit: s.audit, Fresh: s.store.Fresh, Guard: c.guard, Cloud: s.cloud,
 		DefaultTenant: record.TenantID, Now: s.cfg.Now, Logger: s.log, Strict: s.cfg.StrictAzure, Registerer: reg,
+		CredentialPropagation: s.cfg.Rehearsal.credentialPropagation(), GroupClaims: s.cfg.Rehearsal.imdsTokenCache() > 0,
 	})
 	if err != nil {
 		return nil, err
@@ -80,7 +82,7 @@ func (s *Server) openPlanes(ctx context.Context, c core, record bootstrapRecord,
 
 	types := provider.Config{
 		Store: s.store, Directory: c.dir, Guard: c.guard, Cloud: s.cloud, Locations: provider.AzureLocations(),
-		Now: s.cfg.Now, Logger: s.log, Strict: s.cfg.StrictAzure,
+		Now: s.cfg.Now, Logger: s.log, Strict: s.cfg.StrictAzure, Clock: s.clock,
 		OperatorTenant: record.TenantID, Keys: c.keys, BackupNotes: backupNotes(s.cloud, record, s.cfg.Version),
 	}
 	view, err := provider.FollowVaults(ctx, types)
@@ -104,6 +106,7 @@ func (s *Server) openPlanes(ctx context.Context, c core, record bootstrapRecord,
 		Types: provider.Types(types), Store: s.store, Directory: c.dir, Guard: c.guard,
 		Verifier: s.verifier(c, azure.ServiceResourceManager), Cloud: s.cloud, Locations: regions(types.Locations),
 		Now: s.cfg.Now, Logger: s.log, Strict: s.cfg.StrictAzure, OperatorTenant: record.TenantID,
+		Throttle: s.cfg.Rehearsal.armThrottle(),
 	})
 	if err != nil {
 		return nil, err

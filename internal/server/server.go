@@ -14,6 +14,7 @@ import (
 
 	"github.com/lanyard-id/lanyard/internal/audit"
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/provider"
 	"github.com/lanyard-id/lanyard/internal/proxy"
 	"github.com/lanyard-id/lanyard/internal/store"
 	"github.com/lanyard-id/lanyard/internal/token"
@@ -25,6 +26,10 @@ type Server struct {
 	log   *slog.Logger
 	cloud azure.Cloud
 	env   Environment
+	// now is the clock of this process, cfg.Now that of the cloud. They are the
+	// same unless there is a clock that can be put ahead.
+	now   func() time.Time
+	clock *provider.Clock
 
 	// firstKey is nil unless this is a first start on the embedded store.
 	firstKey *token.FirstKey
@@ -62,7 +67,11 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, log: cfg.Logger, ready: make(chan struct{})}
+	s := &Server{cfg: cfg, log: cfg.Logger, now: cfg.Now, ready: make(chan struct{})}
+	if cfg.TestClock {
+		s.clock = provider.NewClock(cfg.Now)
+		s.cfg.Now = s.clock.Now
+	}
 	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -169,7 +178,7 @@ func (s *Server) openCertificates(ctx context.Context) (certificates, string, er
 		caFile, err := writeTrust(s.cfg.DataDir, pem)
 		return files.GetCertificate, caFile, err
 	}
-	a, err := openAuthority(ctx, s.store, s.cloud, s.cfg.Now)
+	a, err := openAuthority(ctx, s.store, s.cloud, s.now)
 	if err != nil {
 		return nil, "", err
 	}
