@@ -16,6 +16,7 @@ const module = "github.com/lanyard-id/lanyard"
 // A package that is not listed fails the test: say where it belongs first.
 var order = []string{
 	"internal/azure",
+	"internal/tracing",
 	"internal/imds",
 	"internal/actas",
 	"internal/audit",
@@ -49,6 +50,7 @@ var onlyUsers = map[string][]string{
 	"go.etcd.io/":                        {"internal/store"},
 	"github.com/go-jose/go-jose":         {"internal/token"},
 	"github.com/coreos/go-oidc":          {"internal/token"},
+	"go.opentelemetry.io/":               {"internal/tracing"},
 	"sigs.k8s.io/controller-runtime":     {"internal/controller"},
 	"github.com/google/nftables":         {"internal/node"},
 	"github.com/vishvananda/netlink":     {"internal/node"},

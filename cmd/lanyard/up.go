@@ -59,6 +59,7 @@ time of your own, as in roleAssignmentLag=30s), imdsThrottle and armThrottle. Wi
 				return err
 			}
 			cfg.DataDir = dir
+			cfg.Tracing.Enabled = cfg.Tracing.OTLPEndpoint != ""
 			for _, name := range rehearse {
 				if err := cfg.Rehearsal.Enable(name); err != nil {
 					return usageError{fmt.Errorf("--rehearse: %w", err)}
@@ -85,6 +86,7 @@ time of your own, as in roleAssignmentLag=30s), imdsThrottle and armThrottle. Wi
 	f.BoolVar(&cfg.StrictAzure, "strict-azure", false, "refuse Lanyard's extensions, keep Azure's limits, and rehearse all of its delays")
 	f.StringSliceVar(&rehearse, "rehearse", nil, "Azure's delays and throttles to have, separated by commas: all, `NAME` or NAME=DURATION")
 	f.BoolVar(&cfg.TestClock, "clock", false, "let \"lanyard clock\" put the cloud's clock ahead, for tests")
+	f.StringVar(&cfg.Tracing.OTLPEndpoint, "otlp-endpoint", "", "send OpenTelemetry traces to the collector at `URL`, such as http://127.0.0.1:4318")
 	f.StringVar(&cfg.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&cfg.LogFormat, "log-format", "text", "text or json")
 	mustComplete(cmd, "log-level", "debug", "info", "warn", "error")

@@ -12,6 +12,7 @@ import (
 	"github.com/lanyard-id/lanyard/internal/rbac"
 	"github.com/lanyard-id/lanyard/internal/store"
 	"github.com/lanyard-id/lanyard/internal/token"
+	"github.com/lanyard-id/lanyard/internal/tracing"
 )
 
 // Config configures [New]. All fields are required unless they say otherwise.
@@ -41,6 +42,8 @@ type Config struct {
 	// PageSize is how many items a list gives at once, and the most that $top
 	// may ask for; 0 is 1000.
 	PageSize int
+	// Tracer records the steps of traced requests; nil: none.
+	Tracer *tracing.Tracer
 	// Logger is where unknown errors go; nil discards them.
 	Logger *slog.Logger
 }

@@ -48,8 +48,9 @@ func (x *exchange) serve() error {
 		Type: spec.Name, ID: t.id, Name: t.name, Params: t.params, APIVersion: version,
 		Query: x.query, Header: x.r.Header, BaseURL: x.baseURL(), Now: x.now, engine: x.engine,
 	}
+	x.describe()
 	if !spec.Anonymous {
-		if err := x.identify(); err != nil {
+		if err := x.step("authenticate", x.identify); err != nil {
 			return err
 		}
 	}
@@ -57,9 +58,14 @@ func (x *exchange) serve() error {
 	if err != nil {
 		return err
 	}
+	x.engine.cfg.Tracer.Current(x.ctx).Set("lanyard.operation", operation)
 	listed := listing{}
 	if !spec.Anonymous {
-		if listed, err = x.authorize(operation); err != nil {
+		err := x.step("authorize", func() (err error) {
+			listed, err = x.authorize(operation)
+			return err
+		})
+		if err != nil {
 			return err
 		}
 	}
@@ -69,10 +75,12 @@ func (x *exchange) serve() error {
 			return err
 		}
 	}
-	if t.typ.stored != nil {
-		return x.serveStored(listed)
-	}
-	return x.serveVirtual()
+	return x.step("hook", func() error {
+		if t.typ.stored != nil {
+			return x.serveStored(listed)
+		}
+		return x.serveVirtual()
+	})
 }
 
 // identify authenticates, finds the tenant of the scope and takes the request
@@ -83,6 +91,11 @@ func (x *exchange) identify() error {
 		return err
 	}
 	x.request.Caller = caller
+	if span := x.engine.cfg.Tracer.Current(x.ctx); span.Recording() {
+		span.Set("lanyard.tenant_id", caller.TenantID)
+		span.Set("lanyard.app_id", caller.AppID)
+		span.Set("lanyard.object_id", caller.ObjectID)
+	}
 	if x.request.TenantID, err = x.tenant(caller); err != nil {
 		return err
 	}

@@ -56,6 +56,7 @@ func (h *Handler) correlate(w http.ResponseWriter, r *http.Request, sent string)
 	}
 	req := azure.RequestFrom(r.Context())
 	req.CorrelationID = sent
+	h.tracer.Current(r.Context()).Set("lanyard.correlation_id", sent)
 	return r.WithContext(azure.WithRequest(r.Context(), req))
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/lanyard-id/lanyard/internal/directory"
 	"github.com/lanyard-id/lanyard/internal/rbac"
 	"github.com/lanyard-id/lanyard/internal/token"
+	"github.com/lanyard-id/lanyard/internal/tracing"
 )
 
 // Config configures [New]. Directory, Keys, Issuers, Audit, Fresh and Cloud are
@@ -57,6 +58,8 @@ type Config struct {
 	// GroupClaims puts the groups of a managed identity into its tokens, at most
 	// 200. It goes with the guard's TokenGroups. Default: false.
 	GroupClaims bool
+	// Tracer records the steps of traced token requests; nil: none.
+	Tracer *tracing.Tracer
 	// Registerer takes the metrics lanyard_tokens_total (by grant, credential
 	// and result) and lanyard_token_request_duration_seconds (by grant); nil
 	// keeps them unregistered.
@@ -79,6 +82,7 @@ type Handler struct {
 	propagation   time.Duration
 	groupClaims   bool
 	metrics       *metrics
+	tracer        *tracing.Tracer
 	// The routes below a tenant, below /adfs, and below /common or
 	// /organizations.
 	tenantRoutes, adfsRoutes, commonRoutes map[string]route
@@ -133,6 +137,7 @@ func New(cfg Config) (*Handler, error) {
 		propagation:   cfg.CredentialPropagation,
 		groupClaims:   cfg.GroupClaims,
 		metrics:       m,
+		tracer:        cfg.Tracer,
 		tenantRoutes:  tenantRoutes(),
 		adfsRoutes:    adfsRoutes(),
 		commonRoutes:  commonRoutes(),

@@ -22,7 +22,8 @@ var clientCredentials = grant{
 		if e = h.findClient(x); e != nil {
 			return e
 		}
-		if e = h.authenticate(ctx, x); e != nil {
+		e = h.step(ctx, "authenticate", func(ctx context.Context) *azure.Error { return h.authenticate(ctx, x) })
+		if e != nil {
 			return e
 		}
 		x.subject = x.client.Principal

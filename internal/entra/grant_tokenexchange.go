@@ -57,7 +57,11 @@ var tokenExchange = grant{
 		if x.audience, e = x.protocol.audience(x.form); e != nil {
 			return e
 		}
-		caller, e := h.actor(x)
+		var caller azure.Caller
+		e = h.step(ctx, "authenticate", func(context.Context) (e *azure.Error) {
+			caller, e = h.actor(x)
+			return e
+		})
 		if e != nil {
 			return e
 		}
@@ -76,7 +80,8 @@ var tokenExchange = grant{
 		if client.Principal.Disabled {
 			return errClientDisabled.new(x.clientID, client.Principal.DisplayName)
 		}
-		if e := h.mayAct(ctx, caller, client.Principal); e != nil {
+		e = h.step(ctx, "authorize", func(ctx context.Context) *azure.Error { return h.mayAct(ctx, caller, client.Principal) })
+		if e != nil {
 			return e
 		}
 		x.client, x.subject, x.lifetime = client, client.Principal, lifetimeOf(client)

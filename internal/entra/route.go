@@ -74,6 +74,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !ok || tenant == "":
 		h.notFound(w, r)
 	case r.Method == found.method, r.Method == http.MethodHead && found.method == http.MethodGet:
+		if span := h.tracer.Current(r.Context()); span.Recording() {
+			span.Route(r.Method, "/{tenant}/"+rest)
+		}
 		found.serve(h, w, r, tenant)
 	case r.Method == http.MethodOptions:
 		h.options(w, found)

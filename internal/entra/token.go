@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -32,14 +33,25 @@ func (h *Handler) serveToken(w http.ResponseWriter, r *http.Request, x *exchange
 	started := time.Now()
 	x.host = r.Host
 	noStore(w)
-	var e *azure.Error
-	if r, e = h.parse(w, r, x); e == nil {
+	e := h.step(r.Context(), "parse", func(ctx context.Context) (e *azure.Error) {
+		r, e = h.parse(ctx, w, r, x)
+		return e
+	})
+	if e == nil {
 		e = h.issue(r.Context(), x)
 	}
-	if err := h.audit.Write(r.Context(), h.record(x, e)); err != nil {
+	rec := h.record(x, e)
+	h.describe(r.Context(), rec)
+	unrecorded := h.step(r.Context(), "audit", func(ctx context.Context) *azure.Error {
+		if err := h.audit.Write(ctx, rec); err != nil {
+			return errUnavailable.because(err)
+		}
+		return nil
+	})
+	if unrecorded != nil {
 		// Nothing is told that is not on record: neither a token nor whether a
 		// credential was right.
-		e = errUnavailable.because(err)
+		e = unrecorded
 	}
 	number := 0
 	if e != nil {
@@ -51,19 +63,48 @@ func (h *Handler) serveToken(w http.ResponseWriter, r *http.Request, x *exchange
 	h.metrics.observe(x, number, time.Since(started))
 }
 
+// step runs a step of the pipeline, which is a span where the request is traced.
+func (h *Handler) step(ctx context.Context, name string, do func(ctx context.Context) *azure.Error) *azure.Error {
+	ctx, span := h.tracer.Start(ctx, name)
+	defer span.End()
+	e := do(ctx)
+	if e != nil && span.Recording() {
+		span.Fail("AADSTS" + strconv.Itoa(e.Numbers[0]))
+	}
+	return e
+}
+
+// describe tells the request's span what the audit log is told: neither holds a
+// secret, an assertion or a token.
+func (h *Handler) describe(ctx context.Context, rec audit.Record) {
+	span := h.tracer.Current(ctx)
+	if !span.Recording() {
+		return
+	}
+	span.Set("lanyard.result", rec.Result)
+	span.Set("lanyard.tenant_id", rec.TenantID)
+	span.Set("lanyard.app_id", rec.AppID)
+	span.Set("lanyard.object_id", rec.ObjectID)
+	for name, value := range rec.Detail {
+		span.Set("lanyard.token."+name, value)
+	}
+}
+
 // parse reads all of the request that does not depend on the grant: the tenant,
 // the form, and which grant it is. It returns the request with the correlation
 // identifier of the body in its context, where the header brought none.
-func (h *Handler) parse(w http.ResponseWriter, r *http.Request, x *exchange) (*http.Request, *azure.Error) {
+func (h *Handler) parse(ctx context.Context, w http.ResponseWriter, r *http.Request, x *exchange) (*http.Request, *azure.Error) {
 	if err := h.fresh(); err != nil {
 		return r, errUnavailable.because(err)
 	}
-	var e *azure.Error
-	if x.protocol == adfsProtocol {
-		x.tenant, e = h.adfsTenant()
-	} else {
-		x.tenant, e = h.tenant(x.tenantName)
-	}
+	e := h.step(ctx, "tenant", func(context.Context) (e *azure.Error) {
+		if x.protocol == adfsProtocol {
+			x.tenant, e = h.adfsTenant()
+		} else {
+			x.tenant, e = h.tenant(x.tenantName)
+		}
+		return e
+	})
 	if e != nil {
 		return r, e
 	}
@@ -88,23 +129,35 @@ func (h *Handler) parse(w http.ResponseWriter, r *http.Request, x *exchange) (*h
 
 // issue runs the grant and mints the token it allows.
 func (h *Handler) issue(ctx context.Context, x *exchange) *azure.Error {
-	if e := x.grant.run(h, ctx, x); e != nil {
+	e := h.step(ctx, "grant", func(ctx context.Context) *azure.Error {
+		h.tracer.Current(ctx).Set("lanyard.grant", x.grant.name)
+		return x.grant.run(h, ctx, x)
+	})
+	if e != nil {
 		return e
 	}
-	appID, version, ok := h.directory.Resource(x.tenant.ID, x.audience)
-	if !ok {
-		return errResource.new(x.audience, displayName(x.tenant))
+	e = h.step(ctx, "resource", func(context.Context) *azure.Error {
+		appID, version, ok := h.directory.Resource(x.tenant.ID, x.audience)
+		if !ok {
+			return errResource.new(x.audience, displayName(x.tenant))
+		}
+		x.claims = h.claims(x, appID, version)
+		return nil
+	})
+	if e != nil {
+		return e
 	}
-	x.claims = h.claims(x, appID, version)
-	raw, err := h.keys.Mint(x.claims)
-	switch {
-	case errors.Is(err, store.ErrStale):
-		return errUnavailable.because(err)
-	case err != nil:
-		return errInternal.because(err)
-	}
-	x.raw = raw
-	return nil
+	return h.step(ctx, "mint", func(context.Context) *azure.Error {
+		raw, err := h.keys.Mint(x.claims)
+		switch {
+		case errors.Is(err, store.ErrStale):
+			return errUnavailable.because(err)
+		case err != nil:
+			return errInternal.because(err)
+		}
+		x.raw = raw
+		return nil
+	})
 }
 
 // claims are what the token says. The resource decides on the version,

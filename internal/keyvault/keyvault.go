@@ -12,6 +12,7 @@ import (
 	"github.com/lanyard-id/lanyard/internal/rbac"
 	"github.com/lanyard-id/lanyard/internal/store"
 	"github.com/lanyard-id/lanyard/internal/token"
+	"github.com/lanyard-id/lanyard/internal/tracing"
 )
 
 // Config configures [New]. Every field without a stated default is required.
@@ -31,6 +32,8 @@ type Config struct {
 	Cloud azure.Cloud
 	// Vaults tells which vaults exist.
 	Vaults Vaults
+	// Tracer records the steps of traced requests; nil: none.
+	Tracer *tracing.Tracer
 	// Now is the clock; time.Now by default.
 	Now func() time.Time
 	// Logger takes what an operator should know; values are never logged.
@@ -109,7 +112,11 @@ func (h *Handler) serve(header http.Header, r *http.Request) (result, error) {
 	}
 	header.Set("X-Ms-Keyvault-Region", vault.Location)
 
-	caller, err := h.authenticate(header, r, addr, vault)
+	var caller azure.Caller
+	err := h.step(r.Context(), "authenticate", func(context.Context) (err error) {
+		caller, err = h.authenticate(header, r, addr, vault)
+		return err
+	})
 	if err != nil {
 		return result{}, err
 	}
@@ -120,6 +127,13 @@ func (h *Handler) serve(header http.Header, r *http.Request) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
+	span := h.cfg.Tracer.Current(r.Context())
+	if span.Recording() {
+		span.Route(r.Method, "/"+op.pattern)
+		span.Set("lanyard.vault", vault.Name)
+		span.Set("lanyard.tenant_id", caller.TenantID)
+		span.Set("lanyard.app_id", caller.AppID)
+	}
 	query, err := h.parseQuery(r.URL.RawQuery)
 	if err != nil {
 		return result{}, err
@@ -128,10 +142,32 @@ func (h *Handler) serve(header http.Header, r *http.Request) (result, error) {
 		http: r, vault: vault, caller: caller, base: addr.base,
 		target: target, query: query, now: h.cfg.Now(),
 	}
-	if err := h.authorize(r.Context(), req, op); err != nil {
+	err = h.step(r.Context(), "authorize", func(ctx context.Context) error { return h.authorize(ctx, req, op) })
+	if err != nil {
 		return result{}, err
 	}
-	return op.run(h, r.Context(), req)
+	var res result
+	err = h.step(r.Context(), "operation", func(ctx context.Context) (err error) {
+		h.cfg.Tracer.Current(ctx).Set("lanyard.action", op.action)
+		res, err = op.run(h, ctx, req)
+		return err
+	})
+	return res, err
+}
+
+// step runs a step of a request, which is a span where the request is traced.
+func (h *Handler) step(ctx context.Context, name string, do func(ctx context.Context) error) error {
+	ctx, span := h.cfg.Tracer.Start(ctx, name)
+	defer span.End()
+	err := do(ctx)
+	if err != nil && span.Recording() {
+		code := "InternalError"
+		if known, ok := errors.AsType[*azure.Error](err); ok {
+			code = known.Code
+		}
+		span.Fail(code)
+	}
+	return err
 }
 
 // request is what an operation knows of its request once it is allowed.

@@ -84,6 +84,8 @@ type Config struct {
 	Limits LimitsConfig `json:"limits"`
 	// Metrics configures where metrics are served.
 	Metrics MetricsConfig `json:"metrics"`
+	// Tracing sends traces of requests to a collector.
+	Tracing TracingConfig `json:"tracing"`
 	// IMDS configures an instance metadata service for development.
 	IMDS IMDSConfig `json:"imds"`
 	// Proxy configures the loopback proxy for clients without DNS.

@@ -172,9 +172,11 @@ func kind(t *testing.T, e ast.Expr) string {
 		return "list of " + kind(t, e.Elt)
 	case *ast.StarExpr:
 		return kind(t, e.X)
+	case *ast.MapType:
+		return "names with " + kind(t, e.Value)
 	case *ast.Ident:
 		if name, ok := map[string]string{
-			"string": "text", "bool": "true or false", "int": "number", "int64": "number", "Duration": "duration",
+			"string": "text", "bool": "true or false", "int": "number", "int64": "number", "float64": "number", "Duration": "duration",
 		}[e.Name]; ok {
 			return name
 		}

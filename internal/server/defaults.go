@@ -108,6 +108,7 @@ func (c Config) complete() (Config, error) {
 		}
 	}
 	c.Rehearsal.complete(c.StrictAzure, bad)
+	c.Tracing.check(bad)
 	c.checkFiles(bad)
 	c.checkChoices(bad)
 	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })

@@ -60,6 +60,7 @@ func (s *Server) openIMDS() error {
 	if err != nil {
 		return err
 	}
+	client.Transport = s.tracer.Transport(client.Transport, true)
 	l, err := net.Listen("tcp", s.cfg.IMDS.Listen)
 	if err != nil {
 		return fmt.Errorf("the metadata service: %w", err)
@@ -71,10 +72,10 @@ func (s *Server) openIMDS() error {
 		ClientID: s.env.Bootstrap.ClientID, ClientSecret: s.env.Bootstrap.ClientSecret, Now: s.cfg.Now,
 		Keep: s.cfg.Rehearsal.imdsTokenCache(),
 	})
-	s.imds = s.httpServer(imds.New(imds.Config{
+	s.imds = s.httpServer(s.tracer.Handler(imds.New(imds.Config{
 		Source: acting.Named(s.cfg.IMDS.Identities...), TenantID: s.env.TenantID, Now: s.cfg.Now, Logger: s.log,
 		Limits: s.cfg.Rehearsal.imdsLimits(), Instance: &imds.Instance{Name: "localhost", SubscriptionID: s.env.SubscriptionID},
-	}))
+	}), nil))
 	base := "http://" + l.Addr().String()
 	s.env.Endpoints.IMDS = &base
 	return nil

@@ -145,8 +145,10 @@ func wanted(t reflect.Type) string {
 		return "true or false"
 	case reflect.Slice:
 		return "a list"
-	case reflect.Struct:
+	case reflect.Struct, reflect.Map:
 		return "a group of fields"
+	case reflect.Float64:
+		return "a number"
 	case reflect.Int, reflect.Int64:
 		if t == reflect.TypeFor[Duration]() {
 			return `a duration such as "90s"`

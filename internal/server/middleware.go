@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/tracing"
 )
 
 // front is what every request passes before a plane sees it: identifiers,
@@ -19,6 +20,7 @@ type front struct {
 	router  *router
 	planes  map[plane]http.Handler
 	metrics *httpMetrics
+	tracer  *tracing.Tracer
 	log     *slog.Logger
 	maxBody int64
 }
@@ -29,6 +31,11 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p := f.router.route(r.Host)
 	req := identify(r)
 	r = r.WithContext(azure.WithRequest(r.Context(), req))
+	if span := f.tracer.Current(r.Context()); span.Recording() {
+		span.Set("lanyard.plane", string(p))
+		span.Set("lanyard.request_id", req.RequestID)
+		span.Set("lanyard.correlation_id", req.CorrelationID)
+	}
 	rec := &recorder{ResponseWriter: w}
 	setHeaders(rec.Header(), r, req)
 	done := f.metrics.begin(p, r.Method)

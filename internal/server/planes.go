@@ -51,7 +51,7 @@ func (s *Server) openCore(ctx context.Context) (c core, err error) {
 	if err != nil {
 		return c, err
 	}
-	issuers := token.IssuersConfig{Now: s.cfg.Now, Logger: s.log}
+	issuers := token.IssuersConfig{Now: s.cfg.Now, Logger: s.log, Tracer: s.tracer}
 	for _, cidr := range s.cfg.IssuerAllow {
 		issuers.Allow = append(issuers.Allow, netip.MustParsePrefix(cidr)) // complete has parsed it
 	}
@@ -73,7 +73,7 @@ func (s *Server) openCore(ctx context.Context) (c core, err error) {
 func (s *Server) openPlanes(ctx context.Context, c core, record bootstrapRecord, reg prometheus.Registerer) (map[plane]http.Handler, error) {
 	login, err := entra.New(entra.Config{
 		Directory: c.dir, Keys: c.keys, Issuers: c.issuers, Audit: s.audit, Fresh: s.store.Fresh, Guard: c.guard, Cloud: s.cloud,
-		DefaultTenant: record.TenantID, Now: s.cfg.Now, Logger: s.log, Strict: s.cfg.StrictAzure, Registerer: reg,
+		DefaultTenant: record.TenantID, Now: s.cfg.Now, Logger: s.log, Strict: s.cfg.StrictAzure, Registerer: reg, Tracer: s.tracer,
 		CredentialPropagation: s.cfg.Rehearsal.credentialPropagation(), GroupClaims: s.cfg.Rehearsal.imdsTokenCache() > 0,
 	})
 	if err != nil {
@@ -92,7 +92,7 @@ func (s *Server) openPlanes(ctx context.Context, c core, record bootstrapRecord,
 	vault, err := keyvault.New(keyvault.Config{
 		Store: s.store, Guard: c.guard, Verifier: s.verifier(c, azure.ServiceKeyVault), Audit: s.audit,
 		Cloud: s.cloud, Vaults: vaults{view}, Now: s.cfg.Now, Logger: s.log, Strict: s.cfg.StrictAzure,
-		MaxBody: s.cfg.Limits.RequestBodyKiB << 10,
+		MaxBody: s.cfg.Limits.RequestBodyKiB << 10, Tracer: s.tracer,
 	})
 	if err != nil {
 		return nil, err
@@ -106,7 +106,7 @@ func (s *Server) openPlanes(ctx context.Context, c core, record bootstrapRecord,
 		Types: provider.Types(types), Store: s.store, Directory: c.dir, Guard: c.guard,
 		Verifier: s.verifier(c, azure.ServiceResourceManager), Cloud: s.cloud, Locations: regions(types.Locations),
 		Now: s.cfg.Now, Logger: s.log, Strict: s.cfg.StrictAzure, OperatorTenant: record.TenantID,
-		Throttle: s.cfg.Rehearsal.armThrottle(),
+		Throttle: s.cfg.Rehearsal.armThrottle(), Tracer: s.tracer,
 	})
 	if err != nil {
 		return nil, err

@@ -18,6 +18,7 @@ import (
 	"github.com/lanyard-id/lanyard/internal/proxy"
 	"github.com/lanyard-id/lanyard/internal/store"
 	"github.com/lanyard-id/lanyard/internal/token"
+	"github.com/lanyard-id/lanyard/internal/tracing"
 )
 
 // Server is one replica of a cloud.
@@ -37,6 +38,7 @@ type Server struct {
 	store  *store.Store
 	audit  *audit.Log
 	health *health
+	tracer *tracing.Tracer // nil: nothing is traced
 
 	listener net.Listener
 	https    *http.Server
@@ -80,6 +82,9 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 
 // open opens everything, from the data directory outwards.
 func (s *Server) open(ctx context.Context) error {
+	if err := s.openTracing(ctx); err != nil {
+		return err
+	}
 	if err := s.openStorage(ctx); err != nil {
 		return err
 	}
@@ -120,13 +125,14 @@ func (s *Server) open(ctx context.Context) error {
 	if err := s.openMetrics(planes, metricsHandler(reg)); err != nil {
 		return err
 	}
-	s.https = s.httpServer(&front{
+	s.https = s.httpServer(s.tracer.Handler(&front{
 		router:  newRouter(s.cloud),
 		planes:  planes,
 		metrics: newHTTPMetrics(reg),
+		tracer:  s.tracer,
 		log:     s.log,
 		maxBody: s.cfg.Limits.RequestBodyKiB << 10,
-	})
+	}, isProbe))
 	s.https.TLSConfig = tlsConfig(certificate)
 	s.env = s.environment(record, bootstrap, caFile)
 	return s.openIMDS()
@@ -353,6 +359,9 @@ func (s *Server) Close() error {
 		}
 		if s.proxy != nil {
 			errs = append(errs, s.proxy.Close())
+		}
+		if s.tracer != nil {
+			s.closeTracing()
 		}
 		if s.audit != nil {
 			errs = append(errs, s.audit.Close())

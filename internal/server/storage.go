@@ -18,6 +18,7 @@ func (s *Server) storeConfig(ring *store.Keyring) (store.Config, error) {
 	out := store.Config{
 		Endpoints: c.Endpoints, Plaintext: c.Plaintext, Username: c.Username, Prefix: c.Prefix, Keyring: ring,
 		QuotaBytes: c.QuotaMiB << 20, Retention: time.Duration(c.Retention), Volatile: c.Volatile, Logger: s.log,
+		Tracer: s.tracer,
 	}
 	if len(c.Endpoints) == 0 {
 		out.Dir = filepath.Join(s.cfg.DataDir, storeDirName)

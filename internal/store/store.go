@@ -11,6 +11,8 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/lanyard-id/lanyard/internal/tracing"
 )
 
 // Config configures Open. Exactly one of Dir and Endpoints is set.
@@ -51,6 +53,8 @@ type Config struct {
 	StaleAfter time.Duration
 	// Logger takes the engine's warnings and the store's own. Default: none.
 	Logger *slog.Logger
+	// Tracer records the transactions of traced requests; nil: none.
+	Tracer *tracing.Tracer
 	// Now is the clock by which Fresh tells the views' age. The default,
 	// time.Now, is immune to changes of the wall clock.
 	Now func() time.Time

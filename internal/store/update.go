@@ -40,6 +40,8 @@ func (s *Store) Update(ctx context.Context, f func(tx *Tx) error) (_ int64, err 
 	}
 	defer done()
 	defer s.metrics.observe(opUpdate, time.Now(), &err)
+	ctx, span := s.cfg.Tracer.Start(ctx, "transaction")
+	defer span.End()
 	pins := map[string]int64{}
 	for attempt := range maxAttempts {
 		if attempt == politeAttempts {
@@ -66,6 +68,8 @@ func (s *Store) Update(ctx context.Context, f func(tx *Tx) error) (_ int64, err 
 			return 0, err
 		}
 		if committed {
+			span.SetInt("lanyard.store.revision", rev)
+			span.SetInt("lanyard.store.attempts", int64(attempt+1))
 			return rev, s.views.wait(ctx, rev)
 		}
 		s.metrics.conflicts.Inc()

@@ -14,6 +14,8 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"golang.org/x/sync/singleflight"
+
+	"github.com/lanyard-id/lanyard/internal/tracing"
 )
 
 // How long a foreign issuer's keys are kept, and how often it is asked.
@@ -51,6 +53,9 @@ type IssuersConfig struct {
 	Now func() time.Time
 	// Logger may be nil.
 	Logger *slog.Logger
+	// Tracer records the fetches of traced requests; nil: none. Issuers learn
+	// nothing of the trace.
+	Tracer *tracing.Tracer
 }
 
 // Issuers verifies assertions with the keys that their issuers publish, and
@@ -94,9 +99,11 @@ func NewIssuers(cfg IssuersConfig) *Issuers {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	client := newClient(cfg.Allow, cfg.CAs)
+	client.Transport = cfg.Tracer.Transport(client.Transport, false)
 	return &Issuers{
 		cfg:    cfg,
-		client: newClient(cfg.Allow, cfg.CAs),
+		client: client,
 		known:  map[string]*issuer{},
 		locals: map[string]localKeys{},
 	}
