@@ -1,0 +1,163 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/lanyard-id/lanyard/internal/workloadidentity"
+)
+
+// MutatePath is where the API server sends pods.
+const MutatePath = "/mutate-v1-pod"
+
+// maxReview bounds a review, in bytes: twice the largest object that the API
+// server takes, and room for the rest.
+const maxReview = 7 << 20
+
+// lookupTimeout bounds the question for a service account that is not known. The
+// API server itself waits ten seconds for a webhook.
+const lookupTimeout = 5 * time.Second
+
+// bodies are kept for the next request. Nothing decoded refers to them.
+var bodies = sync.Pool{New: func() any { b := make([]byte, 0, 32<<10); return &b }}
+
+// mutate answers a pod's AdmissionReview. Every answer is a review, as the
+// protocol has it: a failure is a denial in it.
+func (w *Webhook) mutate(rw http.ResponseWriter, req *http.Request) {
+	w.metrics.inFlight.Inc()
+	defer w.metrics.inFlight.Dec()
+	if req.Method != http.MethodPost {
+		rw.Header().Set("Allow", http.MethodPost)
+		http.Error(rw, "an AdmissionReview is POSTed", http.StatusMethodNotAllowed)
+		return
+	}
+	review, answer := w.answer(rw, req)
+	if review == nil {
+		review = new(workloadidentity.Review)
+	}
+	rw.Header()["Content-Type"] = jsonContent
+	if _, err := rw.Write(answer); err != nil {
+		w.log.DebugContext(req.Context(), "the API server has gone", "error", err)
+	}
+}
+
+var jsonContent = []string{"application/json"}
+
+// answer reads, decides and writes one review. A panic in it is a mistake in the
+// agent: it is logged and costs that one pod.
+func (w *Webhook) answer(rw http.ResponseWriter, req *http.Request) (review *workloadidentity.Review, answer []byte) {
+	start, namespace := time.Now(), ""
+	defer func() {
+		if p := recover(); p != nil {
+			w.metrics.panics.Inc()
+			w.metrics.bad.Inc()
+			w.log.ErrorContext(req.Context(), "panic in an admission", "panic", p, "stack", string(debug.Stack()))
+			answer = review.Answer(workloadidentity.Mutation{}, &workloadidentity.Denial{
+				Code: http.StatusInternalServerError, Message: "the webhook failed; its log says why",
+			})
+			return
+		}
+		w.metrics.ok.Inc()
+		w.metrics.observe(namespace, time.Since(start))
+	}()
+	buffer := bodies.Get().(*[]byte)
+	defer bodies.Put(buffer)
+	body, err := readReview(rw, req, (*buffer)[:0])
+	if err != nil {
+		return nil, review.Answer(workloadidentity.Mutation{}, err)
+	}
+	*buffer = body
+	review, err = workloadidentity.ParseReview(body)
+	if err != nil {
+		return review, review.Answer(workloadidentity.Mutation{}, err)
+	}
+	namespace = review.Request.Namespace
+	m, err := w.decide(req.Context(), review.Request)
+	return review, review.Answer(m, err)
+}
+
+// readReview reads a request's body into a buffer, which may grow.
+func readReview(rw http.ResponseWriter, req *http.Request, buffer []byte) ([]byte, error) {
+	if kind := req.Header.Get("Content-Type"); kind != "application/json" {
+		if media, _, err := mime.ParseMediaType(kind); err != nil || media != "application/json" {
+			return nil, fmt.Errorf("contentType=%s, expected application/json", kind)
+		}
+	}
+	if req.ContentLength > maxReview {
+		return nil, errTooLarge
+	}
+	if n := int(req.ContentLength); n > cap(buffer) {
+		buffer = make([]byte, 0, n+1)
+	}
+	body := http.MaxBytesReader(rw, req.Body, maxReview)
+	for {
+		if len(buffer) == cap(buffer) {
+			buffer = append(buffer, 0)[:len(buffer)]
+		}
+		n, err := body.Read(buffer[len(buffer):cap(buffer)])
+		buffer = buffer[:len(buffer)+n]
+		switch {
+		case err == nil:
+		case errors.Is(err, io.EOF):
+			return buffer, nil
+		default:
+			if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+				return nil, errTooLarge
+			}
+			return nil, fmt.Errorf("reading the AdmissionReview: %w", err)
+		}
+	}
+}
+
+var errTooLarge = &workloadidentity.Denial{
+	Code: http.StatusRequestEntityTooLarge, Message: fmt.Sprintf("request entity is too large; limit is %d bytes", maxReview),
+}
+
+// decide says what a request's pod gets.
+func (w *Webhook) decide(ctx context.Context, r *workloadidentity.ReviewRequest) (workloadidentity.Mutation, error) {
+	var none workloadidentity.Mutation
+	if !r.Creates() {
+		return none, nil
+	}
+	settings := w.settings.Load()
+	if settings == nil {
+		return none, &workloadidentity.Denial{Code: http.StatusServiceUnavailable, Message: "the webhook is starting: it does not know the cluster's version yet"}
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	sa, err := w.accounts.get(ctx, r.Namespace, r.Object.ServiceAccountName())
+	if err != nil {
+		return none, w.lookupFailed(ctx, err)
+	}
+	m, err := workloadidentity.Decide(r.Object, sa, settings)
+	if err != nil {
+		w.log.InfoContext(ctx, "pod denied", "namespace", r.Namespace, "serviceAccount", sa.Name, "why", err)
+		return none, err
+	}
+	if w.log.Enabled(ctx, slog.LevelDebug) {
+		w.log.DebugContext(ctx, "pod decided", "namespace", r.Namespace, "pod", r.Object.DisplayName(), "serviceAccount", sa.Name,
+			"clientId", m.Identity, "volume", m.Volume, "containers", m.Containers, "proxy", m.Proxy, "warnings", m.Warnings)
+	}
+	return m, nil
+}
+
+// lookupFailed tells a service account that does not exist, which is the pod's
+// mistake, from an API server that does not answer, which is not.
+func (w *Webhook) lookupFailed(ctx context.Context, err error) error {
+	status, ok := errors.AsType[*apierrors.StatusError](err)
+	if ok && apierrors.IsNotFound(status) {
+		return &workloadidentity.Denial{Code: http.StatusBadRequest, Message: status.Error()}
+	}
+	w.log.ErrorContext(ctx, "a service account cannot be read", "error", err)
+	return &workloadidentity.Denial{Code: http.StatusInternalServerError, Message: "the service account could not be read; the webhook's log says why"}
+}

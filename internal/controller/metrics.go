@@ -1,0 +1,111 @@
+package controller
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	clientmetrics "k8s.io/client-go/tools/metrics"
+)
+
+// metrics carry the names of upstream's, so that its dashboards and alerts go on.
+type metrics struct {
+	registry              *prometheus.Registry
+	mutations             *prometheus.HistogramVec // by namespace
+	latency               prometheus.Observer
+	inFlight              prometheus.Gauge
+	panics                prometheus.Counter
+	certificateReads      prometheus.Counter
+	certificateReadErrors prometheus.Counter
+	ok, bad               prometheus.Counter
+
+	mu         sync.RWMutex
+	namespaces map[string]prometheus.Observer
+}
+
+// maxNamespaces bounds the label of azwi_mutation_request: each namespace costs
+// a histogram. Those beyond it share the empty one.
+const maxNamespaces = 500
+
+func newMetrics() *metrics {
+	m := &metrics{registry: prometheus.NewRegistry(), namespaces: map[string]prometheus.Observer{}}
+	m.mutations = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:        "azwi_mutation_request",
+		Help:        "Distribution of how long it took for the azure-workload-identity mutation request, in seconds.",
+		ConstLabels: prometheus.Labels{"service_name": "webhook"},
+		Buckets:     []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3},
+	}, []string{"namespace"})
+	webhook := prometheus.Labels{"webhook": MutatePath}
+	latency := prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "controller_runtime_webhook_latency_seconds", Help: "Time that admission requests took.", ConstLabels: webhook,
+		Buckets: []float64{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10},
+	})
+	requests := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "controller_runtime_webhook_requests_total", Help: "Admission requests by HTTP status.", ConstLabels: webhook,
+	}, []string{"code"})
+	m.latency = latency
+	m.ok, m.bad = requests.WithLabelValues("200"), requests.WithLabelValues("500")
+	m.inFlight = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "controller_runtime_webhook_requests_in_flight", Help: "Admission requests being served.", ConstLabels: webhook,
+	})
+	m.panics = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "controller_runtime_webhook_panics_total", Help: "Admission requests that ended in a panic.",
+	})
+	m.certificateReads = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "certwatcher_read_certificate_total", Help: "Times that the certificate files were read.",
+	})
+	m.certificateReadErrors = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "certwatcher_read_certificate_errors_total", Help: "Times that the certificate files could not be read.",
+	})
+	m.registry.MustRegister(m.mutations, latency, requests, m.inFlight, m.panics,
+		m.certificateReads, m.certificateReadErrors, kubernetesRequests,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// mutation is the observer of a namespace.
+func (m *metrics) mutation(namespace string) prometheus.Observer {
+	m.mu.RLock()
+	o, ok := m.namespaces[namespace]
+	m.mu.RUnlock()
+	if ok {
+		return o
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.namespaces) >= maxNamespaces {
+		namespace = ""
+	}
+	o = m.mutations.WithLabelValues(namespace)
+	m.namespaces[namespace] = o
+	return o
+}
+
+func (m *metrics) observe(namespace string, took time.Duration) {
+	m.mutation(namespace).Observe(took.Seconds())
+	m.latency.Observe(took.Seconds())
+}
+
+// kubernetesRequests counts the process's requests to API servers: client-go
+// has one hook for all its clients.
+var kubernetesRequests = prometheus.NewCounterVec(prometheus.CounterOpts{
+	Name: "rest_client_requests_total", Help: "Requests to the API server by status, method and host.",
+}, []string{"code", "method", "host"})
+
+type requestResult struct{}
+
+// Increment is client-go's hook.
+func (requestResult) Increment(_ context.Context, code, method, host string) {
+	if n, err := strconv.Atoi(code); err != nil || n == 0 {
+		code = "<error>"
+	}
+	kubernetesRequests.WithLabelValues(code, method, host).Inc()
+}
+
+// countKubernetesRequests installs the hook, once in a process.
+var countKubernetesRequests = sync.OnceFunc(func() {
+	clientmetrics.Register(clientmetrics.RegisterOpts{RequestResult: requestResult{}})
+})

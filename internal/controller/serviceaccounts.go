@@ -1,0 +1,164 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/lanyard-id/lanyard/internal/workloadidentity"
+)
+
+var serviceAccountResource = schema.GroupVersionResource{Version: "v1", Resource: "serviceaccounts"}
+
+// serviceAccounts remembers what the webhook needs of every service account of
+// the cluster, a hundred bytes or so each. It is the store of a client-go
+// reflector, which lists and watches metadata only.
+type serviceAccounts struct {
+	client metadata.Interface
+	synced atomic.Bool
+
+	mu    sync.RWMutex
+	known map[accountKey]account
+}
+
+type accountKey struct{ namespace, name string }
+
+type account struct {
+	clientID, tenantID, expiration string
+	hasTenantID                    bool
+}
+
+func newServiceAccounts(client metadata.Interface) *serviceAccounts {
+	return &serviceAccounts{client: client, known: map[accountKey]account{}}
+}
+
+// run follows the cluster's service accounts until ctx ends.
+func (s *serviceAccounts) run(ctx context.Context) {
+	reflector := newMetadataReflector(s.client.Resource(serviceAccountResource), "", s)
+	reflector.RunWithContext(ctx)
+}
+
+// get gives a service account. One that is not known yet is asked for at the API
+// server: a pod may be created right after its account.
+func (s *serviceAccounts) get(ctx context.Context, namespace, name string) (workloadidentity.ServiceAccount, error) {
+	s.mu.RLock()
+	a, ok := s.known[accountKey{namespace, name}]
+	s.mu.RUnlock()
+	if ok {
+		return workloadidentity.ServiceAccount{
+			Name: name, ClientID: a.clientID, TenantID: a.tenantID, HasTenantID: a.hasTenantID, Expiration: a.expiration,
+		}, nil
+	}
+	m, err := s.client.Resource(serviceAccountResource).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return workloadidentity.ServiceAccount{}, fmt.Errorf("reading service account %s/%s: %w", namespace, name, err)
+	}
+	return workloadidentity.ServiceAccountOf(name, m.Annotations), nil
+}
+
+func (s *serviceAccounts) put(known map[accountKey]account, obj any) error {
+	m, ok := obj.(*metav1.PartialObjectMetadata)
+	if !ok {
+		return fmt.Errorf("a service account is a %T", obj)
+	}
+	sa := workloadidentity.ServiceAccountOf(m.Name, m.Annotations)
+	known[accountKey{m.Namespace, m.Name}] = account{
+		clientID: sa.ClientID, tenantID: sa.TenantID, expiration: sa.Expiration, hasTenantID: sa.HasTenantID,
+	}
+	return nil
+}
+
+// Add, Update, Delete and Replace are the reflector's side of the store.
+func (s *serviceAccounts) Add(obj any) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.put(s.known, obj)
+}
+
+// Update is as Add.
+func (s *serviceAccounts) Update(obj any) error { return s.Add(obj) }
+
+// Delete forgets a service account.
+func (s *serviceAccounts) Delete(obj any) error {
+	m, ok := obj.(*metav1.PartialObjectMetadata)
+	if !ok {
+		return fmt.Errorf("a service account is a %T", obj)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.known, accountKey{m.Namespace, m.Name})
+	return nil
+}
+
+// Replace takes a whole list, after which the store is complete.
+func (s *serviceAccounts) Replace(list []any, _ string) error {
+	known := make(map[accountKey]account, len(list))
+	for _, obj := range list {
+		if err := s.put(known, obj); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	s.known = known
+	s.mu.Unlock()
+	if !s.synced.Swap(true) {
+		// The first list passes through memory once; a node should have it back.
+		go debug.FreeOSMemory()
+	}
+	return nil
+}
+
+// Resync has nothing to do: nobody else writes the store.
+func (s *serviceAccounts) Resync() error { return nil }
+
+// Transformer makes the reflector drop what is not needed as each account
+// arrives, before the list is whole.
+func (s *serviceAccounts) Transformer() cache.TransformFunc { return slim }
+
+// slim keeps what names a service account and the annotations that are read.
+func slim(obj any) (any, error) {
+	m, ok := obj.(*metav1.PartialObjectMetadata)
+	if !ok {
+		return obj, nil
+	}
+	var kept map[string]string
+	for _, key := range []string{workloadidentity.ClientIDAnnotation, workloadidentity.TenantIDAnnotation, workloadidentity.ExpirationAnnotation} {
+		if v, ok := m.Annotations[key]; ok {
+			if kept == nil {
+				kept = make(map[string]string, 1)
+			}
+			kept[key] = v
+		}
+	}
+	return &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
+		Namespace: m.Namespace, Name: m.Name, ResourceVersion: m.ResourceVersion, Annotations: kept,
+	}}, nil
+}
+
+// newMetadataReflector makes a reflector of the metadata of a resource, narrowed
+// to one object where name is not empty.
+func newMetadataReflector(client metadata.ResourceInterface, name string, store cache.ReflectorStore) *cache.Reflector {
+	narrow := func(o metav1.ListOptions) metav1.ListOptions {
+		if name != "" {
+			o.FieldSelector = "metadata.name=" + name
+		}
+		return o
+	}
+	return cache.NewReflectorWithOptions(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			return client.List(ctx, narrow(o))
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			return client.Watch(ctx, narrow(o))
+		},
+	}, &metav1.PartialObjectMetadata{}, store, cache.ReflectorOptions{})
+}

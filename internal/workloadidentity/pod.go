@@ -1,0 +1,100 @@
+package workloadidentity
+
+// Pod is the few fields of a pod that decide what it gets. They are read from
+// the API server's JSON; every other field stays where it is, since patches only
+// add.
+type Pod struct {
+	Metadata PodMetadata `json:"metadata"`
+	Spec     *PodSpec    `json:"spec"`
+}
+
+// PodMetadata is a pod's name and annotations. A pod that a controller makes has
+// a GenerateName and, while it is admitted, often no Name.
+type PodMetadata struct {
+	Name         string            `json:"name"`
+	GenerateName string            `json:"generateName"`
+	Annotations  map[string]string `json:"annotations"`
+}
+
+// PodSpec is a pod's containers and what they share.
+type PodSpec struct {
+	ServiceAccountName string       `json:"serviceAccountName"`
+	HostNetwork        bool         `json:"hostNetwork"`
+	Volumes            []Volume     `json:"volumes"`
+	InitContainers     []*Container `json:"initContainers"`
+	Containers         []*Container `json:"containers"`
+}
+
+// Container is a container's name, variables and mounts.
+type Container struct {
+	Name         string        `json:"name"`
+	Env          []EnvVar      `json:"env"`
+	VolumeMounts []VolumeMount `json:"volumeMounts"`
+}
+
+// EnvVar is the name of an environment variable. That it is there is enough,
+// whether by value, by reference or empty.
+type EnvVar struct {
+	Name string `json:"name"`
+}
+
+// VolumeMount is which volume lies where.
+type VolumeMount struct {
+	Name      string `json:"name"`
+	MountPath string `json:"mountPath"`
+}
+
+// Volume is a volume's name and, of a projected one, its token sources.
+type Volume struct {
+	Name      string           `json:"name"`
+	Projected *ProjectedVolume `json:"projected"`
+}
+
+// ProjectedVolume is what a projected volume is made of.
+type ProjectedVolume struct {
+	Sources []struct {
+		ServiceAccountToken *struct {
+			Path     string `json:"path"`
+			Audience string `json:"audience"`
+		} `json:"serviceAccountToken"`
+	} `json:"sources"`
+}
+
+// ServiceAccountName is the name of the pod's service account.
+func (p *Pod) ServiceAccountName() string {
+	if p == nil || p.Spec == nil || p.Spec.ServiceAccountName == "" {
+		return DefaultServiceAccount
+	}
+	return p.Spec.ServiceAccountName
+}
+
+// DisplayName is the pod's name, or what is known of it while it has none.
+func (p *Pod) DisplayName() string {
+	if p.Metadata.Name != "" {
+		return p.Metadata.Name
+	}
+	return p.Metadata.GenerateName + " (prefix)"
+}
+
+// ServiceAccount is what the webhook needs of a service account.
+type ServiceAccount struct {
+	Name string
+	// ClientID is the identity's client ID, "" without the annotation.
+	ClientID string
+	// TenantID is the annotated tenant. It counts only with HasTenantID: an
+	// empty annotation is not the same as none.
+	TenantID    string
+	HasTenantID bool
+	// Expiration is the annotated lifetime of tokens, unparsed.
+	Expiration string
+}
+
+// ServiceAccountOf reads a service account's annotations.
+func ServiceAccountOf(name string, annotations map[string]string) ServiceAccount {
+	tenant, has := annotations[TenantIDAnnotation]
+	return ServiceAccount{
+		Name: name, ClientID: annotations[ClientIDAnnotation],
+		TenantID: tenant, HasTenantID: has,
+		Expiration: annotations[ExpirationAnnotation],
+	}
+}

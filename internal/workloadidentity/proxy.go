@@ -1,0 +1,155 @@
+package workloadidentity
+
+import (
+	"encoding/json"
+	"slices"
+	"strconv"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// proxyPort gives the port of the token proxy, 0 when the pod asks for none.
+func (d *decision) proxyPort() (int, error) {
+	annotations := d.pod.Metadata.Annotations
+	if _, ok := annotations[InjectProxyAnnotation]; !ok {
+		return 0, nil
+	}
+	// Its redirect would change the node's network, for everybody on it.
+	if d.pod.Spec.HostNetwork {
+		return 0, deny("hostNetwork is set to true, cannot inject proxy sidecar")
+	}
+	d.warnAboutProxy()
+	value, ok := annotations[ProxyPortAnnotation]
+	if !ok {
+		return DefaultProxyPort, nil
+	}
+	port, err := strconv.ParseInt(value, 10, 32)
+	if err != nil {
+		return 0, deny("failed to parse proxy sidecar port: %v", err)
+	}
+	if port < 1 || port > 65535 {
+		return 0, deny("proxy sidecar port %d not valid. Expected value to be between 1 and 65535", port)
+	}
+	return int(port), nil
+}
+
+// proxy adds the containers of the token proxy that the pod does not have. The
+// redirect is in place, and the proxy runs, before the pod's own init
+// containers: they may ask for tokens too.
+func (d *decision) proxy(port int) {
+	spec := d.pod.Spec
+	named := func(name string) func(*Container) bool {
+		return func(c *Container) bool { return c.Name == name }
+	}
+	initAt := slices.IndexFunc(spec.InitContainers, named(ProxyInitContainer))
+	hasSidecar := slices.ContainsFunc(spec.InitContainers, named(ProxyContainer)) ||
+		slices.ContainsFunc(spec.Containers, named(ProxyContainer))
+
+	var first []jsontext.Value // of the init containers
+	at := 0
+	if initAt < 0 {
+		first = append(first, d.proxyInitValue(port))
+	} else {
+		at = initAt + 1
+	}
+	if !hasSidecar && d.settings.NativeSidecar {
+		first = append(first, d.proxyValue(port, true))
+	}
+	d.out.Patch.insertAt("/spec/initContainers", spec.InitContainers != nil, at, first)
+	if !hasSidecar && !d.settings.NativeSidecar {
+		// First here too: containers start in order, and the proxy's postStart
+		// hook holds the others back until it answers.
+		d.out.Patch.insertAt("/spec/containers", spec.Containers != nil, 0, []jsontext.Value{d.proxyValue(port, false)})
+	}
+	d.out.Proxy = initAt < 0 || !hasSidecar
+}
+
+// The few fields of a container that the proxy's containers have.
+type (
+	proxyContainer struct {
+		Name            string           `json:"name"`
+		Image           string           `json:"image"`
+		ImagePullPolicy string           `json:"imagePullPolicy"`
+		Args            []string         `json:"args,omitempty"`
+		Env             []jsontext.Value `json:"env,omitempty"`
+		VolumeMounts    []jsontext.Value `json:"volumeMounts,omitempty"`
+		Ports           []containerPort  `json:"ports,omitempty"`
+		Lifecycle       *lifecycle       `json:"lifecycle,omitempty"`
+		RestartPolicy   string           `json:"restartPolicy,omitempty"`
+		SecurityContext securityContext  `json:"securityContext"`
+	}
+	containerPort struct {
+		ContainerPort int `json:"containerPort"`
+	}
+	lifecycle struct {
+		PostStart struct {
+			Exec struct {
+				Command []string `json:"command"`
+			} `json:"exec"`
+		} `json:"postStart"`
+	}
+	securityContext struct {
+		AllowPrivilegeEscalation *bool        `json:"allowPrivilegeEscalation,omitempty"`
+		Capabilities             capabilities `json:"capabilities"`
+		Privileged               bool         `json:"privileged"`
+		ReadOnlyRootFilesystem   *bool        `json:"readOnlyRootFilesystem,omitempty"`
+		RunAsNonRoot             bool         `json:"runAsNonRoot"`
+		RunAsUser                *int64       `json:"runAsUser,omitempty"`
+	}
+	capabilities struct {
+		Add  []string `json:"add,omitempty"`
+		Drop []string `json:"drop"`
+	}
+)
+
+// proxyInitValue is the container that redirects the pod's metadata requests to
+// the proxy. It changes the pod's network, hence its rights.
+func (d *decision) proxyInitValue(port int) jsontext.Value {
+	c := proxyContainer{
+		Name: ProxyInitContainer, Image: d.settings.ProxyInitImage, ImagePullPolicy: "IfNotPresent",
+		Env: []jsontext.Value{nameAndValue(envProxyPort, strconv.Itoa(port))},
+		SecurityContext: securityContext{
+			Capabilities: capabilities{Add: []string{"NET_ADMIN"}, Drop: []string{"ALL"}},
+			Privileged:   true, RunAsNonRoot: false, RunAsUser: new(int64),
+		},
+	}
+	return d.withIdentity(c)
+}
+
+// proxyValue is the proxy itself: unprivileged, and with native sidecars an init
+// container that keeps running.
+func (d *decision) proxyValue(port int, native bool) jsontext.Value {
+	portArg, levelArg := "--proxy-port="+strconv.Itoa(port), "--log-level="+d.settings.ProxyLogLevel
+	no, yes := false, true
+	c := proxyContainer{
+		Name: ProxyContainer, Image: d.settings.ProxyImage, ImagePullPolicy: "IfNotPresent",
+		Args:      []string{portArg, levelArg},
+		Ports:     []containerPort{{port}},
+		Lifecycle: new(lifecycle),
+		SecurityContext: securityContext{
+			AllowPrivilegeEscalation: &no, Capabilities: capabilities{Drop: []string{"ALL"}},
+			ReadOnlyRootFilesystem: &yes, RunAsNonRoot: true,
+		},
+	}
+	c.Lifecycle.PostStart.Exec.Command = []string{"/proxy", portArg, "--probe", levelArg}
+	if native {
+		c.RestartPolicy = "Always"
+	}
+	return d.withIdentity(c)
+}
+
+// withIdentity gives a container of the proxy what every container gets, unless
+// the pod's annotation skips it, and makes it JSON.
+func (d *decision) withIdentity(c proxyContainer) jsontext.Value {
+	if !slices.Contains(d.skip, c.Name) {
+		for _, v := range d.env {
+			c.Env = append(c.Env, v.json)
+		}
+		c.VolumeMounts = []jsontext.Value{d.mount}
+	}
+	raw, err := json.Marshal(c)
+	if err != nil {
+		panic(err) // strings, numbers and JSON of our own making
+	}
+	return raw
+}

@@ -1,0 +1,105 @@
+package workloadidentity
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// volumeName is the name of the token volume of a pod: the prefix and as many
+// digits of the hash as a volume's name has room for.
+func volumeName(pod *Pod) string {
+	sum := sha256.Sum256([]byte(pod.DisplayName()))
+	return VolumeNamePrefix + hex.EncodeToString(sum[:15])
+}
+
+// findVolume settles the token volume's name and gives the volume to add, nil
+// when the pod has it. The volume is known by its prefix and its content, since
+// its name depends on the pod's, which another webhook may set in between.
+func (d *decision) findVolume(expiration int64) (jsontext.Value, error) {
+	audience := d.settings.Audience
+	if d.custom != nil {
+		audience = d.custom.Audience
+	}
+	for _, v := range d.pod.Spec.Volumes {
+		if has, ok := tokenAudience(v); ok {
+			if has != audience {
+				d.warnf("volume %q has a token for the audience %q, not %q: it is left as it is", v.Name, has, audience)
+			}
+			d.volume = v.Name
+			return nil, nil
+		}
+	}
+	d.volume = volumeName(d.pod)
+	for _, v := range d.pod.Spec.Volumes {
+		if v.Name == d.volume {
+			return nil, deny("volume %q has the name that is reserved for the workload identity token, and holds no token at %s", v.Name, TokenFilePath)
+		}
+	}
+	return d.volumeValue(audience, expiration), nil
+}
+
+// tokenAudience tells whether a volume is one that a workload identity webhook
+// made, and whom its token is for.
+func tokenAudience(v Volume) (audience string, ok bool) {
+	if v.Projected == nil || !strings.HasPrefix(v.Name, VolumeNamePrefix) {
+		return "", false
+	}
+	for _, s := range v.Projected.Sources {
+		if t := s.ServiceAccountToken; t != nil && t.Path == TokenFilePath {
+			return t.Audience, true
+		}
+	}
+	return "", false
+}
+
+func (d *decision) volumeValue(audience string, expiration int64) jsontext.Value {
+	b := make([]byte, 0, 320)
+	b = appendString(append(b, `{"name":`...), d.volume)
+	b = append(b, `,"projected":{"sources":[{"serviceAccountToken":{"path":"`+TokenFilePath+`","expirationSeconds":`...)
+	b = strconv.AppendInt(b, expiration, 10)
+	b = appendString(append(b, `,"audience":`...), audience)
+	b = append(b, `}}`...)
+	if d.custom != nil {
+		b = d.custom.appendCASource(b)
+	}
+	return append(b, `]}}`...)
+}
+
+// appendCASource appends the volume source that carries the endpoint's CA.
+func (c *CustomTokenEndpoint) appendCASource(b []byte) []byte {
+	var source any
+	switch {
+	case c.CAConfigMap != "":
+		source = map[string]any{"configMap": map[string]any{
+			"name": c.CAConfigMap, "optional": false,
+			"items": []map[string]string{{"key": "ca.crt", "path": CAFilePath}},
+		}}
+	case c.CASigner != "":
+		bundle := struct {
+			SignerName    string                `json:"signerName"`
+			LabelSelector *metav1.LabelSelector `json:"labelSelector,omitempty"`
+			Optional      bool                  `json:"optional"`
+			Path          string                `json:"path"`
+		}{c.CASigner, c.CALabelSelector, false, CAFilePath}
+		source = map[string]any{"clusterTrustBundle": bundle}
+	default:
+		return b
+	}
+	raw, err := json.Marshal(source)
+	if err != nil {
+		panic(err) // strings and a label selector always have a JSON form
+	}
+	return append(append(b, ','), raw...)
+}
+
+func (d *decision) mountValue() jsontext.Value {
+	b := make([]byte, 0, 128)
+	b = appendString(append(b, `{"name":`...), d.volume)
+	return append(b, `,"readOnly":true,"mountPath":"`+MountPath+`"}`...)
+}

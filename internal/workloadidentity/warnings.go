@@ -1,0 +1,85 @@
+package workloadidentity
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+)
+
+// maxWarning is the length to which the API server asks webhooks to keep a
+// warning, in bytes.
+const maxWarning = 256
+
+// warnf adds an admission warning, once.
+func (d *decision) warnf(format string, args ...any) {
+	w := fmt.Sprintf(format, args...)
+	if len(w) > maxWarning {
+		w = strings.ToValidUTF8(w[:maxWarning-3], "") + "..."
+	}
+	if !slices.Contains(d.out.Warnings, w) {
+		d.out.Warnings = append(d.out.Warnings, w)
+	}
+}
+
+// warnAboutServiceAccount names the mistakes by which a pod gets a token that
+// nobody takes.
+func (d *decision) warnAboutServiceAccount() {
+	switch {
+	case d.sa.ClientID == "" && !d.hasOwnClientID():
+		d.warnf("service account %q has no annotation %s: the pod does not know which identity it is", d.sa.Name, ClientIDAnnotation)
+	case d.sa.ClientID != "" && !isGUID(d.sa.ClientID):
+		d.warnf("service account %q: annotation %s is %q, which is not a GUID; it takes the identity's client ID", d.sa.Name, ClientIDAnnotation, d.sa.ClientID)
+	}
+	if t := d.sa.TenantID; t != "" && !isTenant(t) {
+		d.warnf("service account %q: annotation %s is %q, which is neither a GUID nor a domain", d.sa.Name, TenantIDAnnotation, t)
+	}
+}
+
+// hasOwnClientID: every container names its identity itself, so that the service
+// account need not.
+func (d *decision) hasOwnClientID() bool {
+	spec := d.pod.Spec
+	for _, c := range spec.Containers {
+		if !slices.Contains(c.Env, EnvVar{envClientID}) {
+			return false
+		}
+	}
+	return len(spec.Containers) > 0
+}
+
+// warnAboutSkips names containers to skip that the pod does not have. Another
+// webhook may still add them, so that this is no error.
+func (d *decision) warnAboutSkips(names []string) {
+	for _, name := range names {
+		has := func(c *Container) bool { return c.Name == name }
+		if name == "" || name == ProxyContainer || name == ProxyInitContainer ||
+			slices.ContainsFunc(d.pod.Spec.Containers, has) || slices.ContainsFunc(d.pod.Spec.InitContainers, has) {
+			continue
+		}
+		if strings.Contains(name, ",") {
+			d.warnf("annotation %s: %q is no container; names are separated by semicolons", SkipContainersAnnotation, name)
+			continue
+		}
+		d.warnf("annotation %s: the pod has no container %q", SkipContainersAnnotation, name)
+	}
+}
+
+// warnAboutProxy: the annotation counts by being there, which its value may
+// seem to contradict.
+func (d *decision) warnAboutProxy() {
+	if v := d.pod.Metadata.Annotations[InjectProxyAnnotation]; v != "" && !strings.EqualFold(v, "true") {
+		d.warnf("annotation %s is %q: the proxy is injected all the same; remove the annotation to go without", InjectProxyAnnotation, v)
+	}
+}
+
+func isGUID(s string) bool {
+	_, err := uuid.Parse(s)
+	return err == nil && len(s) == 36 // uuid.Parse takes braces and URNs too
+}
+
+// isTenant: Entra takes a tenant's ID or one of its domains.
+func isTenant(s string) bool {
+	return isGUID(s) || (strings.Contains(s, ".") && !strings.ContainsAny(s, " /:"))
+}
