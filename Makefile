@@ -19,8 +19,8 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## bin/lanyard
-	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/lanyard ./cmd/lanyard
+build: ## bin/lanyard and bin/lanyard-agent
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/lanyard ./cmd/lanyard-agent
 
 .PHONY: up
 up: build ## a cloud that stays up, until Ctrl-C

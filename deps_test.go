@@ -33,7 +33,18 @@ var order = []string{
 	"internal/server",
 	"lanyardtest",
 	"cmd/lanyard",
+	"internal/workloadidentity",
+	"internal/controller",
+	"cmd/lanyard-agent",
 }
+
+// agent are the packages of what runs in clusters, and shared are those that it
+// has in common with the cloud. Neither side imports more of the other: the
+// agent stays small, works before Azure too, and never links etcd.
+var (
+	agent  = []string{"internal/workloadidentity", "internal/controller", "cmd/lanyard-agent"}
+	shared = []string{"internal/azure", "internal/workloadidentity"}
+)
 
 // planes may not import each other, whatever their order: what one needs of
 // another comes through a small interface that internal/server fills.
@@ -57,6 +68,8 @@ var onlyUsers = map[string][]string{
 	"github.com/distribution/":           {"internal/registry"},
 	"helm.sh/":                           {"internal/attach"},
 	"github.com/Azure/azure-sdk-for-go/": {"lanyardtest"}, // its users' types
+	"k8s.io/client-go":                   {"internal/controller", "cmd/lanyard-agent"},
+	"github.com/go-json-experiment/json": {"internal/workloadidentity"},
 }
 
 type goPackage struct {
@@ -96,6 +109,9 @@ func checkImport(t *testing.T, name string, place int, imported string) {
 	}
 	if at := slices.Index(order, inner); at < 0 || at >= place {
 		t.Errorf("package %s imports %s, which is not above it", name, inner)
+	}
+	if slices.Contains(agent, name) != slices.Contains(agent, inner) && !slices.Contains(shared, inner) {
+		t.Errorf("package %s imports %s: the agent and the cloud share %v only", name, inner, shared)
 	}
 	mine, theirs := planeOf(name), planeOf(inner)
 	if mine >= 0 && theirs >= 0 && mine != theirs {

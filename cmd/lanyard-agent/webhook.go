@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -165,9 +166,17 @@ func (f *webhookFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	// For whoever starts it with port 0, such as a test.
-	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "webhook https://%v%s health %v metrics %v\n",
-		w.Addr("webhook"), controller.MutatePath, w.Addr("health"), w.Addr("metrics")); err != nil {
+	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "webhook https://%s%s health %s metrics %s\n",
+		address(w.Addr("webhook")), controller.MutatePath, address(w.Addr("health")), address(w.Addr("metrics"))); err != nil {
 		return err
 	}
 	return w.Run(cmd.Context())
+}
+
+// address is a listener's, or that there is none.
+func address(a net.Addr) string {
+	if a == nil {
+		return "none"
+	}
+	return a.String()
 }

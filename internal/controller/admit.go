@@ -41,12 +41,8 @@ func (w *Webhook) mutate(rw http.ResponseWriter, req *http.Request) {
 		http.Error(rw, "an AdmissionReview is POSTed", http.StatusMethodNotAllowed)
 		return
 	}
-	review, answer := w.answer(rw, req)
-	if review == nil {
-		review = new(workloadidentity.Review)
-	}
 	rw.Header()["Content-Type"] = jsonContent
-	if _, err := rw.Write(answer); err != nil {
+	if _, err := rw.Write(w.answer(rw, req)); err != nil {
 		w.log.DebugContext(req.Context(), "the API server has gone", "error", err)
 	}
 }
@@ -55,8 +51,9 @@ var jsonContent = []string{"application/json"}
 
 // answer reads, decides and writes one review. A panic in it is a mistake in the
 // agent: it is logged and costs that one pod.
-func (w *Webhook) answer(rw http.ResponseWriter, req *http.Request) (review *workloadidentity.Review, answer []byte) {
+func (w *Webhook) answer(rw http.ResponseWriter, req *http.Request) (answer []byte) {
 	start, namespace := time.Now(), ""
+	var review *workloadidentity.Review
 	defer func() {
 		if p := recover(); p != nil {
 			w.metrics.panics.Inc()
@@ -74,16 +71,16 @@ func (w *Webhook) answer(rw http.ResponseWriter, req *http.Request) (review *wor
 	defer bodies.Put(buffer)
 	body, err := readReview(rw, req, (*buffer)[:0])
 	if err != nil {
-		return nil, review.Answer(workloadidentity.Mutation{}, err)
+		return review.Answer(workloadidentity.Mutation{}, err)
 	}
 	*buffer = body
 	review, err = workloadidentity.ParseReview(body)
 	if err != nil {
-		return review, review.Answer(workloadidentity.Mutation{}, err)
+		return review.Answer(workloadidentity.Mutation{}, err)
 	}
 	namespace = review.Request.Namespace
 	m, err := w.decide(req.Context(), review.Request)
-	return review, review.Answer(m, err)
+	return review.Answer(m, err)
 }
 
 // readReview reads a request's body into a buffer, which may grow.

@@ -108,7 +108,10 @@ func NewWebhook(c WebhookConfig) (*Webhook, error) {
 		w.keeper = newCertKeeper(dyn, meta, c.Namespace, c.Now, c.Log)
 		certificate = w.keeper.getCertificate
 	}
-	return w, w.listen(c, certificate)
+	if err := w.listen(c, certificate); err != nil {
+		return nil, err
+	}
+	return w, nil
 }
 
 // listen opens the three listeners.

@@ -60,7 +60,9 @@ type decision struct {
 	sa       ServiceAccount
 	settings *Settings
 	custom   *CustomTokenEndpoint // nil unless the pod chose it
-	env      []variable
+	env      []jsontext.Value     // the variables that every container gets
+	envNames []string             // and their names
+	envArray jsontext.Value       // all of env, for a container that has none
 	volume   string
 	mount    jsontext.Value
 	skip     []string
@@ -88,7 +90,8 @@ func Decide(pod *Pod, sa ServiceAccount, settings *Settings) (Mutation, error) {
 	if err != nil {
 		return Mutation{}, err
 	}
-	d.env = d.variables()
+	d.variables()
+	d.envArray = array(d.env)
 	d.skip = d.skipped()
 	d.warnAboutServiceAccount()
 	volumeValue, err := d.findVolume(expiration)
@@ -98,7 +101,7 @@ func Decide(pod *Pod, sa ServiceAccount, settings *Settings) (Mutation, error) {
 	d.mount = d.mountValue()
 	d.out.Identity, d.out.Volume = sa.ClientID, d.volume
 	d.out.Containers = make([]ContainerChange, 0, len(pod.Spec.InitContainers)+len(pod.Spec.Containers))
-	d.out.Patch = make(Patch, 0, 1+2*cap(d.out.Containers))
+	d.out.Patch = make(Patch, 0, 1+(1+len(d.env))*cap(d.out.Containers))
 	d.containers("/spec/initContainers", pod.Spec.InitContainers, true)
 	d.containers("/spec/containers", pod.Spec.Containers, false)
 	if volumeValue != nil {
@@ -136,23 +139,17 @@ func (d *decision) expiration() (int64, error) {
 	return n, nil
 }
 
-// variable is an environment variable to add, ready for a patch.
-type variable struct {
-	name string
-	json jsontext.Value
-}
-
-// variables are those that every container gets unless it has them. One without
-// a value is left out.
-func (d *decision) variables() []variable {
+// variables settles those that every container gets unless it has them. One
+// without a value is left out.
+func (d *decision) variables() {
 	tenant := d.settings.TenantID
 	if d.sa.HasTenantID {
 		tenant = d.sa.TenantID
 	}
-	vars := make([]variable, 0, 8)
+	d.env, d.envNames = make([]jsontext.Value, 0, 8), make([]string, 0, 8)
 	add := func(name, value string) {
 		if value != "" {
-			vars = append(vars, variable{name, nameAndValue(name, value)})
+			d.env, d.envNames = append(d.env, nameAndValue(name, value)), append(d.envNames, name)
 		}
 	}
 	add(envClientID, d.sa.ClientID)
@@ -165,7 +162,6 @@ func (d *decision) variables() []variable {
 		add(envCAFile, MountPath+"/"+CAFilePath)
 		add(envCAData, d.custom.CAData)
 	}
-	return vars
 }
 
 func nameAndValue(name, value string) jsontext.Value {
@@ -199,19 +195,33 @@ func (d *decision) containers(at string, list []*Container, init bool) {
 			continue
 		}
 		where := at + "/" + strconv.Itoa(i)
-		values := make([]jsontext.Value, 0, len(d.env))
-		for _, v := range d.env {
-			if !slices.Contains(c.Env, EnvVar{v.name}) {
-				values = append(values, v.json)
-				change.Env = append(change.Env, v.name)
-			}
-		}
-		d.out.Patch.appendTo(where+"/env", c.Env != nil, values)
+		change.Env = d.addEnv(where+"/env", c.Env)
 		if change.Mounted = d.needsMount(c); change.Mounted {
 			d.out.Patch.appendTo(where+"/volumeMounts", c.VolumeMounts != nil, []jsontext.Value{d.mount})
 		}
 		d.out.Containers = append(d.out.Containers, change)
 	}
+}
+
+// addEnv adds the variables that a container does not have, and gives their names.
+func (d *decision) addEnv(at string, has []EnvVar) []string {
+	if has == nil && len(d.env) > 0 {
+		d.out.Patch = append(d.out.Patch, Operation{Path: at, Value: d.envArray})
+		return d.envNames
+	}
+	at += "/-"
+	var added []string
+	for i, name := range d.envNames {
+		if slices.Contains(has, EnvVar{name}) {
+			continue
+		}
+		d.out.Patch = append(d.out.Patch, Operation{Path: at, Value: d.env[i]})
+		if added == nil {
+			added = make([]string, 0, len(d.envNames)-i)
+		}
+		added = append(added, name)
+	}
+	return added
 }
 
 // needsMount is false when the token volume is mounted already, and when the

@@ -21,10 +21,9 @@ func TestWholePod(t *testing.T) {
 			"env":[{"name":"AZURE_CLIENT_ID","value":"` + clientID + `"},{"name":"AZURE_TENANT_ID","value":"` + tenantID + `"},
 				{"name":"AZURE_FEDERATED_TOKEN_FILE","value":"/var/run/secrets/azure/wi/token/azure-identity-token"},
 				{"name":"AZURE_AUTHORITY_HOST","value":"https://login.microsoftonline.com/"}],
-			"volumeMounts":[{"name":"azure-workload-identity-reserved-5d8c6f92ab0c82d2c34d2ae8a3f5a6","readOnly":true,"mountPath":"/var/run/secrets/azure/wi"}]}],
-		"volumes":[{"name":"azure-workload-identity-reserved-5d8c6f92ab0c82d2c34d2ae8a3f5a6","projected":{"sources":[{"serviceAccountToken":
+			"volumeMounts":[{"name":"azure-workload-identity-reserved-` + sha30("web") + `","readOnly":true,"mountPath":"/var/run/secrets/azure/wi"}]}],
+		"volumes":[{"name":"azure-workload-identity-reserved-` + sha30("web") + `","projected":{"sources":[{"serviceAccountToken":
 			{"path":"token/azure-identity-token","expirationSeconds":3600,"audience":"api://AzureADTokenExchange"}}]}}]}}`
-	want = strings.ReplaceAll(want, "azure-workload-identity-reserved-5d8c6f92ab0c82d2c34d2ae8a3f5a6", m.Volume)
 	if diff := cmp.Diff(decode(t, want), decode(t, got)); diff != "" {
 		t.Errorf("pod (-want +got):\n%s", diff)
 	}

@@ -1,6 +1,7 @@
 package workloadidentity
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -19,16 +20,25 @@ type Operation struct {
 // Patch is a JSON patch. Its operations apply in order.
 type Patch []Operation
 
+const (
+	operationStart = `{"op":"add","path":"`
+	operationValue = `","value":`
+)
+
 // AppendJSON appends the patch as a JSON document.
 func (p Patch) AppendJSON(dst []byte) []byte {
-	dst = append(dst, '[')
+	size := len("[]")
+	for _, op := range p {
+		size += len(operationStart) + len(op.Path) + len(operationValue) + len(op.Value) + len("},")
+	}
+	dst = append(slices.Grow(dst, size), '[')
 	for i, op := range p {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = append(dst, `{"op":"add","path":"`...)
+		dst = append(dst, operationStart...)
 		dst = append(dst, op.Path...)
-		dst = append(dst, `","value":`...)
+		dst = append(dst, operationValue...)
 		dst = append(dst, op.Value...)
 		dst = append(dst, '}')
 	}

@@ -142,9 +142,7 @@ func (d *decision) proxyValue(port int, native bool) jsontext.Value {
 // the pod's annotation skips it, and makes it JSON.
 func (d *decision) withIdentity(c proxyContainer) jsontext.Value {
 	if !slices.Contains(d.skip, c.Name) {
-		for _, v := range d.env {
-			c.Env = append(c.Env, v.json)
-		}
+		c.Env = append(c.Env, d.env...)
 		c.VolumeMounts = []jsontext.Value{d.mount}
 	}
 	raw, err := json.Marshal(c)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"sync"
 
 	"github.com/go-json-experiment/json"
 )
@@ -66,8 +67,12 @@ func (r *ReviewRequest) Creates() bool {
 		r.Resource.Group == "" && (r.Resource.Resource == "pods" || r.Resource.Resource == "")
 }
 
+// patches are kept for the next answer, which copies them.
+var patches = sync.Pool{New: func() any { return new([]byte) }}
+
 // Answer is the AdmissionReview that answers r, as JSON: denied with err, or
-// allowed with what m adds.
+// allowed with what m adds. It does so for a nil review too, one that could not
+// be read.
 func (r *Review) Answer(m Mutation, err error) []byte {
 	uid, version := "", reviewV1
 	if r != nil {
@@ -78,7 +83,14 @@ func (r *Review) Answer(m Mutation, err error) []byte {
 			uid = r.Request.UID
 		}
 	}
-	b := make([]byte, 0, 512)
+	var patch []byte
+	if len(m.Patch) > 0 {
+		scratch := patches.Get().(*[]byte)
+		defer patches.Put(scratch)
+		*scratch = m.Patch.AppendJSON((*scratch)[:0])
+		patch = *scratch
+	}
+	b := make([]byte, 0, 512+base64.StdEncoding.EncodedLen(len(patch)))
 	b = append(b, `{"kind":"AdmissionReview","apiVersion":"`...)
 	b = append(b, version...)
 	b = appendString(append(b, `","response":{"uid":`...), uid)
@@ -86,9 +98,9 @@ func (r *Review) Answer(m Mutation, err error) []byte {
 		return append(appendDenial(b, err), `}}`...)
 	}
 	b = append(b, `,"allowed":true`...)
-	if len(m.Patch) > 0 {
+	if len(patch) > 0 {
 		b = append(b, `,"patchType":"JSONPatch","patch":"`...)
-		b = base64.StdEncoding.AppendEncode(b, m.Patch.AppendJSON(nil))
+		b = base64.StdEncoding.AppendEncode(b, patch)
 		b = append(b, '"')
 	}
 	for i, w := range m.Warnings {

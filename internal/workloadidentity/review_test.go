@@ -209,15 +209,18 @@ func drawPod(rt *rapid.T) map[string]any {
 		return v
 	}
 	annotations := map[string]any{}
-	for key, values := range map[string][]string{
-		InjectProxyAnnotation:           {"", "true"},
-		SkipContainersAnnotation:        {"a", "a;b", "azwi-proxy"},
-		ProxyPortAnnotation:             {"9000", "x"},
-		ExpirationAnnotation:            {"", "7200", "1"},
-		"azure.workload.identity/use-x": {"true", "false"},
+	for _, a := range []struct {
+		key    string
+		values []string
+	}{
+		{InjectProxyAnnotation, []string{"", "true"}},
+		{SkipContainersAnnotation, []string{"a", "a;b", "azwi-proxy"}},
+		{ProxyPortAnnotation, []string{"9000", "x"}},
+		{ExpirationAnnotation, []string{"", "7200", "1"}},
+		{"azure.workload.identity/use-x", []string{"true", "false"}},
 	} {
-		if v := rapid.SampledFrom(append([]string{"-"}, values...)).Draw(rt, key); v != "-" {
-			annotations[key] = v
+		if v := rapid.SampledFrom(append([]string{"-"}, a.values...)).Draw(rt, a.key); v != "-" {
+			annotations[a.key] = v
 		}
 	}
 	metadata := map[string]any{"annotations": annotations}
