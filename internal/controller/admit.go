@@ -24,10 +24,6 @@ const MutatePath = "/mutate-v1-pod"
 // server takes, and room for the rest.
 const maxReview = 7 << 20
 
-// lookupTimeout bounds the question for a service account that is not known. The
-// API server itself waits ten seconds for a webhook.
-const lookupTimeout = 5 * time.Second
-
 // bodies are kept for the next request. Nothing decoded refers to them.
 var bodies = sync.Pool{New: func() any { b := make([]byte, 0, 32<<10); return &b }}
 
@@ -59,7 +55,7 @@ func (w *Webhook) answer(rw http.ResponseWriter, req *http.Request) (answer []by
 			w.metrics.panics.Inc()
 			w.metrics.bad.Inc()
 			w.log.ErrorContext(req.Context(), "panic in an admission", "panic", p, "stack", string(debug.Stack()))
-			answer = review.Answer(workloadidentity.Mutation{}, &workloadidentity.Denial{
+			answer = review.Answer(workloadidentity.Mutation{}, &workloadidentity.DenialError{
 				Code: http.StatusInternalServerError, Message: "the webhook failed; its log says why",
 			})
 			return
@@ -116,7 +112,7 @@ func readReview(rw http.ResponseWriter, req *http.Request, buffer []byte) ([]byt
 	}
 }
 
-var errTooLarge = &workloadidentity.Denial{
+var errTooLarge = &workloadidentity.DenialError{
 	Code: http.StatusRequestEntityTooLarge, Message: fmt.Sprintf("request entity is too large; limit is %d bytes", maxReview),
 }
 
@@ -128,10 +124,8 @@ func (w *Webhook) decide(ctx context.Context, r *workloadidentity.ReviewRequest)
 	}
 	settings := w.settings.Load()
 	if settings == nil {
-		return none, &workloadidentity.Denial{Code: http.StatusServiceUnavailable, Message: "the webhook is starting: it does not know the cluster's version yet"}
+		return none, &workloadidentity.DenialError{Code: http.StatusServiceUnavailable, Message: "the webhook is starting: it does not know the cluster's version yet"}
 	}
-	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
-	defer cancel()
 	sa, err := w.accounts.get(ctx, r.Namespace, r.Object.ServiceAccountName())
 	if err != nil {
 		return none, w.lookupFailed(ctx, err)
@@ -153,8 +147,8 @@ func (w *Webhook) decide(ctx context.Context, r *workloadidentity.ReviewRequest)
 func (w *Webhook) lookupFailed(ctx context.Context, err error) error {
 	status, ok := errors.AsType[*apierrors.StatusError](err)
 	if ok && apierrors.IsNotFound(status) {
-		return &workloadidentity.Denial{Code: http.StatusBadRequest, Message: status.Error()}
+		return &workloadidentity.DenialError{Code: http.StatusBadRequest, Message: status.Error()}
 	}
 	w.log.ErrorContext(ctx, "a service account cannot be read", "error", err)
-	return &workloadidentity.Denial{Code: http.StatusInternalServerError, Message: "the service account could not be read; the webhook's log says why"}
+	return &workloadidentity.DenialError{Code: http.StatusInternalServerError, Message: "the service account could not be read; the webhook's log says why"}
 }

@@ -236,7 +236,7 @@ func (p poke) poke() error {
 	return nil
 }
 
-// Add, Update, Delete and Replace are the reflector's side of a store.
+// Add says that something changed, as the other methods of a store do.
 func (p poke) Add(any) error { return p.poke() }
 
 // Update is as Add.

@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -18,6 +19,10 @@ import (
 )
 
 var serviceAccountResource = schema.GroupVersionResource{Version: "v1", Resource: "serviceaccounts"}
+
+// lookupTimeout bounds the question for a service account that is not known. The
+// API server itself waits ten seconds for a webhook.
+const lookupTimeout = 5 * time.Second
 
 // serviceAccounts remembers what the webhook needs of every service account of
 // the cluster, a hundred bytes or so each. It is the store of a client-go
@@ -58,6 +63,8 @@ func (s *serviceAccounts) get(ctx context.Context, namespace, name string) (work
 			Name: name, ClientID: a.clientID, TenantID: a.tenantID, HasTenantID: a.hasTenantID, Expiration: a.expiration,
 		}, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
 	m, err := s.client.Resource(serviceAccountResource).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return workloadidentity.ServiceAccount{}, fmt.Errorf("reading service account %s/%s: %w", namespace, name, err)
@@ -77,7 +84,8 @@ func (s *serviceAccounts) put(known map[accountKey]account, obj any) error {
 	return nil
 }
 
-// Add, Update, Delete and Replace are the reflector's side of the store.
+// Add takes a service account that is new. With the methods after it, it is the
+// reflector's side of the store.
 func (s *serviceAccounts) Add(obj any) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

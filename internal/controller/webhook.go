@@ -205,7 +205,7 @@ func (w *Webhook) Run(ctx context.Context) error {
 	defer done()
 	for _, s := range w.servers {
 		if err := s.http.Shutdown(stopping); err != nil {
-			s.http.Close()
+			w.log.WarnContext(ctx, "admissions were cut off", "server", s.name, "error", errors.Join(err, s.http.Close()))
 		}
 	}
 	work.Wait()

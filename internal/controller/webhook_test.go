@@ -45,13 +45,6 @@ type running struct {
 	url    string
 }
 
-type logWriter struct{ tb testing.TB }
-
-func (l logWriter) Write(p []byte) (int, error) {
-	l.tb.Log(strings.TrimSpace(string(p)))
-	return len(p), nil
-}
-
 func testConfig(tb testing.TB, api *fakeAPI) WebhookConfig {
 	tb.Helper()
 	return WebhookConfig{

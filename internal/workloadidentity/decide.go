@@ -41,17 +41,17 @@ type ContainerChange struct {
 	Mounted bool
 }
 
-// Denial is a pod that the webhook refuses: its message is for whoever made it.
-type Denial struct {
+// DenialError is a pod that the webhook refuses: its message is for whoever made it.
+type DenialError struct {
 	// Code is the HTTP status by which the API server refuses the pod.
 	Code    int
 	Message string
 }
 
-func (d *Denial) Error() string { return d.Message }
+func (d *DenialError) Error() string { return d.Message }
 
-func deny(format string, args ...any) *Denial {
-	return &Denial{Code: http.StatusBadRequest, Message: fmt.Sprintf(format, args...)}
+func deny(format string, args ...any) *DenialError {
+	return &DenialError{Code: http.StatusBadRequest, Message: fmt.Sprintf(format, args...)}
 }
 
 // decision is one call of Decide.
@@ -70,7 +70,7 @@ type decision struct {
 }
 
 // Decide says what a pod gets. Settings must have been validated. The error is
-// always a *Denial.
+// always a *DenialError.
 func Decide(pod *Pod, sa ServiceAccount, settings *Settings) (Mutation, error) {
 	if pod == nil || pod.Spec == nil {
 		return Mutation{}, deny("the pod has no spec")

@@ -140,7 +140,7 @@ func TestExpiration(t *testing.T) {
 
 func wantDenied(t *testing.T, err error, message string) {
 	t.Helper()
-	denial, ok := errors.AsType[*Denial](err)
+	denial, ok := errors.AsType[*DenialError](err)
 	if !ok || denial.Code != 400 || !strings.Contains(denial.Message, message) {
 		t.Errorf("got %v, want a denial with 400 and %q", err, message)
 	}

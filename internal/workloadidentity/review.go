@@ -116,11 +116,11 @@ func (r *Review) Answer(m Mutation, err error) []byte {
 	return append(b, `}}`...)
 }
 
-// appendDenial appends the refusal. An error that is no Denial is the request's
+// appendDenial appends the refusal. An error that is no DenialError is the request's
 // own: what was sent is no review of a pod.
 func appendDenial(b []byte, err error) []byte {
 	code := http.StatusBadRequest
-	if denial, ok := errors.AsType[*Denial](err); ok {
+	if denial, ok := errors.AsType[*DenialError](err); ok {
 		code = denial.Code
 	}
 	b = append(b, `,"allowed":false,"status":{"code":`...)

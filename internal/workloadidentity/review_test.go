@@ -65,7 +65,7 @@ func TestAnswer(t *testing.T) {
 		{"a patch and warnings", r, Mutation{Patch: Patch{{"/spec/volumes", []byte("[]")}}, Warnings: []string{"a\"", "b"}}, nil,
 			`{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1beta1","response":{"uid":"u\"1","allowed":true,"patchType":"JSONPatch","patch":"` +
 				base64.StdEncoding.EncodeToString([]byte(`[{"op":"add","path":"/spec/volumes","value":[]}]`)) + `","warnings":["a\"","b"]}}`},
-		{"denied", r, Mutation{}, &Denial{403, "no"}, `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1beta1","response":{"uid":"u\"1","allowed":false,"status":{"code":403,"message":"no"}}}`},
+		{"denied", r, Mutation{}, &DenialError{403, "no"}, `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1beta1","response":{"uid":"u\"1","allowed":false,"status":{"code":403,"message":"no"}}}`},
 		{"not understood", nil, Mutation{}, errors.New("what?"), `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","response":{"uid":"","allowed":false,"status":{"code":400,"message":"what?"}}}`},
 	}
 	for _, tt := range tests {
