@@ -11,8 +11,8 @@ type Option func(*options)
 type options struct {
 	strict   bool
 	rehearse []string
-	now    func() time.Time
-	logger *slog.Logger
+	now      func() time.Time
+	logger   *slog.Logger
 }
 
 // WithStrictAzure makes the cloud refuse what Azure does not have and answer with
