@@ -121,9 +121,11 @@ func (r *restore) prepare(keyFile string, info store.BackupInfo) error {
 			return err
 		}
 	}
-	port, err := strconv.ParseUint(info.Notes[notePort], 10, 16)
-	if _, asked, _ := net.SplitHostPort(r.cfg.Listen); err != nil || port == 0 || asked != "0" || r.cfg.PublicPort != 0 {
-		return nil // the configuration says where the cloud listens
+	// A backup without a port, or with none to keep, leaves it to the
+	// configuration where the cloud listens; so does a configuration that says so.
+	port, _ := strconv.ParseUint(info.Notes[notePort], 10, 16)
+	if _, asked, _ := net.SplitHostPort(r.cfg.Listen); port == 0 || asked != "0" || r.cfg.PublicPort != 0 {
+		return nil
 	}
 	return r.make(filepath.Join(r.cfg.DataDir, portFileName), []byte(strconv.FormatUint(port, 10)+"\n"))
 }

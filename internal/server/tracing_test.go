@@ -96,22 +96,22 @@ func (c *collector) tree(traceID string) string {
 		children[parent] = append(children[parent], s)
 	}
 	var b strings.Builder
-	var print func(parent, indent string)
-	print = func(parent, indent string) {
-		list := children[parent]
-		slices.SortFunc(list, func(x, y *tracepb.Span) int {
+	var list func(parent, indent string)
+	list = func(parent, indent string) {
+		spans := children[parent]
+		slices.SortFunc(spans, func(x, y *tracepb.Span) int {
 			return int(int64(x.StartTimeUnixNano) - int64(y.StartTimeUnixNano)) //nolint:gosec // times of this test
 		})
-		for _, s := range list {
+		for _, s := range spans {
 			b.WriteString(indent + s.Name)
 			if s.Status.GetCode() == tracepb.Status_STATUS_CODE_ERROR {
 				b.WriteString(" !" + s.Status.GetMessage())
 			}
 			b.WriteString("\n")
-			print(string(s.SpanId), indent+"  ")
+			list(string(s.SpanId), indent+"  ")
 		}
 	}
-	print("", "")
+	list("", "")
 	return b.String()
 }
 

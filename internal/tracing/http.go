@@ -41,7 +41,7 @@ func (t *Tracer) Transport(base http.RoundTripper, propagate bool) http.RoundTri
 	if t == nil {
 		return base
 	}
-	var carry propagation.TextMapPropagator = nothing
+	carry := nothing
 	if propagate {
 		carry = traceContext
 	}
