@@ -83,7 +83,7 @@ func rotateSigningKey(ctx context.Context, cfg Config, r *arm.Request, body json
 	case err != nil:
 		return 0, nil, err
 	}
-	return http.StatusCreated, showSigningKey(key, !key.SignsFrom.After(r.Now), r.Now), nil
+	return http.StatusCreated, showSigningKey(key, asked.LeadTimeSeconds == 0, r.Now), nil
 }
 
 func showSigningKey(key token.Key, signing bool, now time.Time) map[string]any {

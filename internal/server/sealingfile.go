@@ -67,6 +67,21 @@ func (k *SealingKeys) Add() (string, error) {
 	return store.SealingKeyID(key), k.write()
 }
 
+// Rotate makes a new key that seals from now on, and gives its name. It is for a
+// cloud of one process: other replicas could not open what this one seals before
+// they have the key.
+func (k *SealingKeys) Rotate() (string, error) {
+	key, err := store.ParseSealingKey(store.NewSealingKey())
+	if err != nil {
+		return "", err
+	}
+	k.keys = append([][]byte{key}, k.keys...)
+	return store.SealingKeyID(key), k.write()
+}
+
+// Apply replaces the keys of an open store.
+func (k *SealingKeys) Apply(st *store.Store) error { return st.ReplaceKeys(k.keys...) }
+
 // Promote puts the last key first, so that it seals, and gives its name.
 func (k *SealingKeys) Promote() (string, error) {
 	if len(k.keys) < 2 {
@@ -112,4 +127,13 @@ func (k *SealingKeys) write() error {
 		}
 		return f.Chmod(fi.Mode().Perm())
 	})
+}
+
+// LoadKeyring reads a file of sealing keys into a keyring.
+func LoadKeyring(file string) (*store.Keyring, error) {
+	keys, err := readSealingKeys(file)
+	if err != nil {
+		return nil, err
+	}
+	return store.NewKeyring(keys...)
 }
