@@ -15,6 +15,7 @@ import (
 	"github.com/lanyard-id/lanyard/internal/rbac"
 	"github.com/lanyard-id/lanyard/internal/store"
 	"github.com/lanyard-id/lanyard/internal/token"
+	"github.com/lanyard-id/lanyard/internal/tracing"
 )
 
 // Config configures [New]. Every field without a stated default is required.
@@ -36,6 +37,8 @@ type Config struct {
 	// Logger takes what an operator should know; secrets are never logged.
 	// Default: nothing.
 	Logger *slog.Logger
+	// Tracer names the spans of traced requests; nil: none.
+	Tracer *tracing.Tracer
 	// Strict keeps refusals to Graph's own words, which don't say what was
 	// missing.
 	Strict bool
@@ -109,6 +112,11 @@ func (h *Handler) serve(header http.Header, r *http.Request) (result, error) {
 	rt, keys, err := h.route(r.Method, path, header)
 	if err != nil {
 		return result{}, err
+	}
+	if span := h.cfg.Tracer.Current(r.Context()); span.Recording() {
+		span.Route(r.Method, "/"+version+"/"+rt.pattern)
+		span.Set("lanyard.tenant_id", caller.TenantID)
+		span.Set("lanyard.app_id", caller.AppID)
 	}
 	req.root, _, _ = strings.Cut(rt.pattern, "/")
 	req.keys = keys

@@ -127,7 +127,7 @@ func (s *Server) openPlanes(ctx context.Context, c core, record bootstrapRecord,
 func (s *Server) openGraph(c core) (http.Handler, error) {
 	return graph.New(graph.Config{
 		Store: s.store, Directory: c.dir, Guard: c.guard, Audit: s.audit, Verifier: s.verifier(c, azure.ServiceGraph),
-		Cloud: s.cloud, Now: s.cfg.Now, Logger: s.log, Strict: s.cfg.StrictAzure,
+		Cloud: s.cloud, Now: s.cfg.Now, Logger: s.log, Strict: s.cfg.StrictAzure, Tracer: s.tracer,
 	})
 }
 

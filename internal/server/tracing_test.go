@@ -96,22 +96,22 @@ func (c *collector) tree(traceID string) string {
 		children[parent] = append(children[parent], s)
 	}
 	var b strings.Builder
-	var list func(parent, indent string)
-	list = func(parent, indent string) {
-		spans := children[parent]
-		slices.SortFunc(spans, func(x, y *tracepb.Span) int {
-			return int(int64(x.StartTimeUnixNano) - int64(y.StartTimeUnixNano)) //nolint:gosec // times of this test
+	var show func(parent, indent string)
+	show = func(parent, indent string) {
+		list := children[parent]
+		slices.SortFunc(list, func(x, y *tracepb.Span) int {
+			return int(int64(x.StartTimeUnixNano) - int64(y.StartTimeUnixNano))
 		})
-		for _, s := range spans {
+		for _, s := range list {
 			b.WriteString(indent + s.Name)
 			if s.Status.GetCode() == tracepb.Status_STATUS_CODE_ERROR {
 				b.WriteString(" !" + s.Status.GetMessage())
 			}
 			b.WriteString("\n")
-			list(string(s.SpanId), indent+"  ")
+			show(string(s.SpanId), indent+"  ")
 		}
 	}
-	list("", "")
+	show("", "")
 	return b.String()
 }
 
@@ -221,6 +221,73 @@ func (j journeys) send(method, address, bearer, body string, statuses ...int) (t
 	return traceID, answer
 }
 
+// traced are the traces of some requests, and what must be in none of them.
+type traced struct {
+	bySecret, role, first, again, other, read, denied string
+	clientID                                          string
+	secrets                                           map[string]string
+}
+
+// signature is the part of a token that cannot be guessed.
+func signature(jwt string) string { return jwt[strings.LastIndex(jwt, "."):] }
+
+// travel has an operator make an identity that trusts the issuer and may read a
+// vault's secrets, and a workload become it.
+func (j journeys) travel(env Environment, issuer *clusterIssuer) (got traced) {
+	j.t.Helper()
+	signIn := func(form url.Values, status int) (string, map[string]any) {
+		j.t.Helper()
+		form.Set("grant_type", "client_credentials")
+		return j.send(http.MethodPost, env.Endpoints.ActiveDirectory+"/"+env.TenantID+"/oauth2/v2.0/token", "", form.Encode(), status)
+	}
+	trace, answer := signIn(url.Values{"client_id": {env.Bootstrap.ClientID}, "client_secret": {env.Bootstrap.ClientSecret},
+		"scope": {env.Endpoints.ResourceManager + "/.default"}}, 200)
+	operator := answer["access_token"].(string)
+	got.bySecret = trace
+
+	group := env.Endpoints.ResourceManager + "/subscriptions/" + env.SubscriptionID + "/resourceGroups/rg"
+	put := func(address, version, body string) (string, map[string]any) {
+		j.t.Helper()
+		return j.send(http.MethodPut, address+"?api-version="+version, operator, body, 200, 201)
+	}
+	put(group, "2022-09-01", `{"location":"westeurope"}`)
+	identity := group + "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/orders"
+	_, made := put(identity, "2023-01-31", `{"location":"westeurope"}`)
+	who := made["properties"].(map[string]any)
+	got.clientID = who["clientId"].(string)
+	put(identity+"/federatedIdentityCredentials/cluster", "2023-01-31", fmt.Sprintf(
+		`{"properties":{"issuer":%q,"subject":"system:serviceaccount:shop:orders","audiences":["api://AzureADTokenExchange"]}}`, issuer.URL))
+	vault := group + "/providers/Microsoft.KeyVault/vaults/greetings"
+	put(vault, "2023-07-01", fmt.Sprintf(
+		`{"location":"westeurope","properties":{"tenantId":%q,"sku":{"family":"A","name":"standard"},"enableRbacAuthorization":true}}`, env.TenantID))
+	got.role, _ = put(vault+"/providers/Microsoft.Authorization/roleAssignments/"+uuid.NewString(), "2022-04-01", fmt.Sprintf(
+		`{"properties":{"principalId":%q,"roleDefinitionId":"/subscriptions/%s/providers/Microsoft.Authorization/roleDefinitions/%s"}}`,
+		who["principalId"], env.SubscriptionID, azure.RoleKeyVaultSecretsUser))
+
+	workload := func(name string, status int) (trace, assertion string, answer map[string]any) {
+		j.t.Helper()
+		assertion = issuer.token(j.t, name)
+		trace, answer = signIn(url.Values{
+			"client_id": {got.clientID}, "scope": {"https://vault.azure.net/.default"}, "client_assertion": {assertion},
+			"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
+		}, status)
+		return trace, assertion, answer
+	}
+	var assertion, refused string
+	got.first, assertion, answer = workload("orders", 200)
+	got.again, _, _ = workload("orders", 200)
+	got.other, refused, _ = workload("another", 401)
+	bearer := answer["access_token"].(string)
+	secret := "https://greetings." + env.Endpoints.VaultSuffix + "/secrets/greeting?api-version=7.5"
+	got.read, _ = j.send(http.MethodGet, secret, bearer, "", 404)
+	got.denied, _ = j.send(http.MethodPut, secret, bearer, `{"value":"of-the-vault"}`, 403)
+	got.secrets = map[string]string{
+		"the operator's secret": env.Bootstrap.ClientSecret, "the operator's token": signature(operator), "an assertion": signature(assertion),
+		"a refused one": signature(refused), "a token": signature(bearer), "a value": "of-the-vault", "a query": "in-the-query",
+	}
+	return got
+}
+
 // TestTraces: one workload's token is one trace, in which its journey reads in
 // order; so are a role assignment and the reading of a secret. No trace holds
 // what would let somebody sign in.
@@ -232,52 +299,9 @@ func TestTraces(t *testing.T) {
 		cfg.Tracing = TracingConfig{Enabled: true, OTLPEndpoint: otlp.URL}
 		cfg.IssuerAllow, cfg.IssuerCAFile = []string{"127.0.0.1/32"}, issuer.caFile
 	})
-	env := c.Env()
 	j := journeys{t, c.client(t)}
-	signIn := func(form url.Values, status int) (string, map[string]any) {
-		t.Helper()
-		form.Set("grant_type", "client_credentials")
-		return j.send(http.MethodPost, env.Endpoints.ActiveDirectory+"/"+env.TenantID+"/oauth2/v2.0/token", "", form.Encode(), status)
-	}
-	bySecret := url.Values{"client_id": {env.Bootstrap.ClientID}, "client_secret": {env.Bootstrap.ClientSecret},
-		"scope": {env.Endpoints.ResourceManager + "/.default"}}
-	secretTrace, answer := signIn(bySecret, 200)
-	operator := answer["access_token"].(string)
-
-	group := env.Endpoints.ResourceManager + "/subscriptions/" + env.SubscriptionID + "/resourceGroups/rg"
-	put := func(address, version, body string) (string, map[string]any) {
-		t.Helper()
-		return j.send(http.MethodPut, address+"?api-version="+version, operator, body, 200, 201)
-	}
-	put(group, "2022-09-01", `{"location":"westeurope"}`)
-	identity := group + "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/orders"
-	_, made := put(identity, "2023-01-31", `{"location":"westeurope"}`)
-	who := made["properties"].(map[string]any)
-	put(identity+"/federatedIdentityCredentials/cluster", "2023-01-31", fmt.Sprintf(
-		`{"properties":{"issuer":%q,"subject":"system:serviceaccount:shop:orders","audiences":["api://AzureADTokenExchange"]}}`, issuer.URL))
-	vault := group + "/providers/Microsoft.KeyVault/vaults/greetings"
-	put(vault, "2023-07-01", fmt.Sprintf(
-		`{"location":"westeurope","properties":{"tenantId":%q,"sku":{"family":"A","name":"standard"},"enableRbacAuthorization":true}}`, env.TenantID))
-	roleTrace, _ := put(vault+"/providers/Microsoft.Authorization/roleAssignments/"+uuid.NewString(), "2022-04-01", fmt.Sprintf(
-		`{"properties":{"principalId":%q,"roleDefinitionId":"/subscriptions/%s/providers/Microsoft.Authorization/roleDefinitions/%s"}}`,
-		who["principalId"], env.SubscriptionID, azure.RoleKeyVaultSecretsUser))
-
-	workload := func(name string, status int) (trace, assertion string, answer map[string]any) {
-		t.Helper()
-		assertion = issuer.token(t, name)
-		trace, answer = signIn(url.Values{
-			"client_id": {who["clientId"].(string)}, "scope": {"https://vault.azure.net/.default"}, "client_assertion": {assertion},
-			"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
-		}, status)
-		return trace, assertion, answer
-	}
-	firstTrace, assertion, answer := workload("orders", 200)
-	againTrace, _, _ := workload("orders", 200)
-	otherTrace, otherAssertion, _ := workload("another", 401)
-	bearer := answer["access_token"].(string)
-	readTrace, _ := j.send(http.MethodGet, "https://greetings."+env.Endpoints.VaultSuffix+"/secrets/greeting/?api-version=7.5", bearer, "", 404)
-	deniedTrace, _ := j.send(http.MethodPut, "https://greetings."+env.Endpoints.VaultSuffix+"/secrets/greeting?api-version=7.5", bearer, `{"value":"of-the-vault"}`, 403)
-	probe, err := j.client.Get("https://" + env.Domain + "/healthz")
+	traces := j.travel(c.Env(), issuer)
+	probe, err := j.client.Get("https://" + c.Env().Domain + "/healthz")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,55 +310,38 @@ func TestTraces(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	const token = `POST /{tenant}/oauth2/v2.0/token
+  parse
+    tenant
+  grant
+    authenticate
+  resource
+  mint
+  audit
+`
 	for name, want := range map[string]struct{ trace, tree string }{
-		"a workload's first token": {firstTrace, `POST /{tenant}/oauth2/v2.0/token
-  parse
-    tenant
-  grant
-    authenticate
-      GET ISSUER
-      GET ISSUER
-  resource
-  mint
-  audit
-`},
-		"its second": {againTrace, `POST /{tenant}/oauth2/v2.0/token
-  parse
-    tenant
-  grant
-    authenticate
-  resource
-  mint
-  audit
-`},
-		"one that is refused": {otherTrace, `POST /{tenant}/oauth2/v2.0/token
+		"a token by secret":        {traces.bySecret, token},
+		"a workload's first token": {traces.first, strings.Replace(token, "authenticate\n", "authenticate\n      GET ISSUER\n      GET ISSUER\n", 1)},
+		"its second":               {traces.again, token},
+		"one that is refused": {traces.other, `POST /{tenant}/oauth2/v2.0/token
   parse
     tenant
   grant !AADSTS700213
     authenticate !AADSTS700213
   audit
 `},
-		"by secret": {secretTrace, `POST /{tenant}/oauth2/v2.0/token
-  parse
-    tenant
-  grant
-    authenticate
-  resource
-  mint
-  audit
-`},
-		"a role assignment": {roleTrace, `PUT /{scope}/providers/Microsoft.Authorization/roleAssignments/{name}
+		"a role assignment": {traces.role, `PUT /{scope}/providers/Microsoft.Authorization/roleAssignments/{name}
   authenticate
   authorize
   hook
     transaction
 `},
-		"a secret": {readTrace, `GET /secrets/{name}
+		"a secret": {traces.read, `GET /secrets/{name}
   authenticate
   authorize
   operation !SecretNotFound
 `},
-		"a secret that may not be written": {deniedTrace, `PUT /secrets/{name}
+		"a secret that may not be written": {traces.denied, `PUT /secrets/{name}
   authenticate
   authorize !Forbidden
 `},
@@ -344,20 +351,16 @@ func TestTraces(t *testing.T) {
 			t.Errorf("the trace of %s (-want +got):\n%s", name, diff)
 		}
 	}
-	facts := otlp.root(t, firstTrace)
+	facts := otlp.root(t, traces.first)
 	for name, want := range map[string]string{
 		"lanyard.plane": "entra", "lanyard.correlation_id": "aaaaaaaa-0000-4000-8000-000000000001", "lanyard.result": "issued",
-		"lanyard.app_id": who["clientId"].(string), "lanyard.token.credential": "cluster", "lanyard.token.assertionIssuer": issuer.URL,
+		"lanyard.app_id": traces.clientID, "lanyard.token.credential": "cluster", "lanyard.token.assertionIssuer": issuer.URL,
 	} {
 		if facts[name] != want {
 			t.Errorf("%s is %q, want %q", name, facts[name], want)
 		}
 	}
-	for name, secret := range map[string]string{
-		"the operator's secret": env.Bootstrap.ClientSecret, "the operator's token": operator[strings.LastIndex(operator, "."):],
-		"an assertion": assertion[strings.LastIndex(assertion, "."):], "a refused one": otherAssertion[strings.LastIndex(otherAssertion, "."):],
-		"a token": bearer[strings.LastIndex(bearer, "."):], "a value": "of-the-vault", "a query": "in-the-query",
-	} {
+	for name, secret := range traces.secrets {
 		if strings.Contains(otlp.raw.String(), secret) {
 			t.Errorf("a trace holds %s", name)
 		}
