@@ -16,6 +16,7 @@ const module = "github.com/lanyard-id/lanyard"
 // A package that is not listed fails the test: say where it belongs first.
 var order = []string{
 	"internal/azure",
+	"internal/channel",
 	"internal/tracing",
 	"internal/imds",
 	"internal/actas",
@@ -24,6 +25,7 @@ var order = []string{
 	"internal/token",
 	"internal/directory",
 	"internal/rbac",
+	"internal/cluster",
 	"internal/arm",
 	"internal/provider",
 	"internal/entra",
@@ -32,9 +34,12 @@ var order = []string{
 	"internal/proxy",
 	"internal/server",
 	"lanyardtest",
+	"internal/attach",
 	"cmd/lanyard",
 	"internal/workloadidentity",
 	"internal/controller",
+	"internal/tokenproxy",
+	"internal/sidecar",
 	"cmd/lanyard-agent",
 }
 
@@ -42,8 +47,8 @@ var order = []string{
 // has in common with the cloud. Neither side imports more of the other: the
 // agent stays small, works before Azure too, and never links etcd.
 var (
-	agent  = []string{"internal/workloadidentity", "internal/controller", "cmd/lanyard-agent"}
-	shared = []string{"internal/azure", "internal/workloadidentity"}
+	agent  = []string{"internal/workloadidentity", "internal/controller", "internal/tokenproxy", "internal/sidecar", "cmd/lanyard-agent"}
+	shared = []string{"internal/azure", "internal/channel", "internal/imds", "internal/workloadidentity"}
 )
 
 // planes may not import each other, whatever their order: what one needs of
@@ -63,12 +68,12 @@ var onlyUsers = map[string][]string{
 	"github.com/coreos/go-oidc":          {"internal/token"},
 	"go.opentelemetry.io/":               {"internal/tracing"},
 	"sigs.k8s.io/controller-runtime":     {"internal/controller"},
-	"github.com/google/nftables":         {"internal/node"},
+	"github.com/google/nftables":         {"internal/sidecar"},
 	"github.com/vishvananda/netlink":     {"internal/node"},
 	"github.com/distribution/":           {"internal/registry"},
 	"helm.sh/":                           {"internal/attach"},
 	"github.com/Azure/azure-sdk-for-go/": {"lanyardtest"}, // its users' types
-	"k8s.io/client-go":                   {"internal/controller", "cmd/lanyard-agent"},
+	"k8s.io/client-go":                   {"internal/attach", "internal/controller", "internal/tokenproxy", "cmd/lanyard-agent"},
 	"github.com/go-json-experiment/json": {"internal/workloadidentity"},
 }
 

@@ -1,0 +1,108 @@
+package channel
+
+import "encoding/json"
+
+// Audience is the one that the service account tokens of agents have. They are
+// worth nothing at a token endpoint, nor is a workload's token here.
+const Audience = "api://lanyard-agent"
+
+// ChangesPath and ReportsPath are the paths of a cluster's two endpoints below
+// https://agents.D; cluster is its ID, a GUID, as its issuer URL ends with it.
+func ChangesPath(cluster string) string { return "/v1/clusters/" + cluster + "/changes" }
+
+// ReportsPath is documented with [ChangesPath].
+func ReportsPath(cluster string) string { return "/v1/clusters/" + cluster + "/reports" }
+
+// Kind says what a [Change] is about.
+type Kind string
+
+// The kinds of changes.
+const (
+	// KindReset comes first where the cloud cannot tell what changed since the
+	// revision that the agent asked for: all that the agent knew is void, and the
+	// whole state follows.
+	KindReset Kind = "reset"
+	// KindCluster brings the cluster's own record, new or changed.
+	KindCluster Kind = "cluster"
+	// KindCredential brings a federated credential, new or changed, that trusts
+	// this cluster's issuer.
+	KindCredential Kind = "credential"
+	// KindCredentialGone says that a credential trusts this cluster no more:
+	// deleted, changed, or its identity disabled or deleted. Only its ID is set.
+	KindCredentialGone Kind = "credentialGone"
+	// KindSynced ends the whole state, and every group of changes of one
+	// revision: an agent may resume from there.
+	KindSynced Kind = "synced"
+	// KindHeartbeat says that the cloud is there and nothing has changed. It comes
+	// every [HeartbeatSeconds].
+	KindHeartbeat Kind = "heartbeat"
+)
+
+// HeartbeatSeconds is the time between heartbeats. An agent that hears nothing
+// for three of them dials again.
+const HeartbeatSeconds = 5
+
+// Change is one line of the stream. Kinds that the agent does not know are to be
+// ignored, and so are unknown fields.
+type Change struct {
+	// Revision is the cloud's, and grows. Agents resume from that of the last
+	// KindSynced.
+	Revision   int64       `json:"revision,string"`
+	Kind       Kind        `json:"kind"`
+	Cluster    *Cluster    `json:"cluster,omitempty"`
+	Credential *Credential `json:"credential,omitempty"`
+}
+
+// Cluster is what an agent learns of the cluster that it is in.
+type Cluster struct {
+	// ID is a GUID; ResourceID is the ARM ID of the connected cluster.
+	ID         string `json:"id"`
+	ResourceID string `json:"resourceId"`
+	TenantID   string `json:"tenantId"`
+	// IssuerURL is the issuer by which federated credentials know the cluster.
+	IssuerURL string `json:"issuerUrl"`
+	// KeyIDs are those of the signing keys that the cloud accepts of the cluster.
+	KeyIDs []string `json:"keyIds"`
+}
+
+// Credential is a federated credential that trusts the cluster's issuer, of a
+// managed identity or an application.
+type Credential struct {
+	// ID is opaque and names the credential in later changes.
+	ID       string `json:"id"`
+	ClientID string `json:"clientId,omitempty"`
+	TenantID string `json:"tenantId,omitempty"`
+	// Name is for people: the identity and the credential.
+	Name string `json:"name,omitempty"`
+	// Subject is the one that it matches, exactly. It is empty where an
+	// expression matches instead: Flexible is true then.
+	Subject   string   `json:"subject,omitempty"`
+	Flexible  bool     `json:"flexible,omitempty"`
+	Audiences []string `json:"audiences,omitempty"`
+}
+
+// Report is what an agent tells. Every field may be absent: it then says nothing
+// of that matter. A report is answered with 200 and {}.
+type Report struct {
+	// Component is the role that reports: "webhook".
+	Component string `json:"component"`
+	// Instance tells replicas apart: the pod's name.
+	Instance string `json:"instance"`
+	// AgentVersion and KubernetesVersion are for people.
+	AgentVersion      string `json:"agentVersion,omitempty"`
+	KubernetesVersion string `json:"kubernetesVersion,omitempty"`
+	// Issuer and Keys are what the API server publishes: its discovery document's
+	// issuer, and its JWK set.
+	Issuer string          `json:"issuer,omitempty"`
+	Keys   json.RawMessage `json:"keys,omitempty"`
+	// Unmutated are pods that ask for the webhook and run without what it adds;
+	// an empty list that is present says that there are none.
+	Unmutated *[]UnmutatedPod `json:"unmutated,omitempty"`
+}
+
+// UnmutatedPod is a pod that should have been mutated and was not.
+type UnmutatedPod struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	UID       string `json:"uid"`
+}
