@@ -10,5 +10,8 @@
 //     revision that the cloud still knows, with what changed since.
 //   - POST [ReportsPath]: a [Report], what the agent sees in its cluster.
 //
+// [Client] holds the agent's end of both, and [State] is what it has learnt, read
+// without locks.
+//
 // The package must know neither the cloud's storage nor Kubernetes.
 package channel

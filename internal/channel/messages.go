@@ -13,6 +13,21 @@ func ChangesPath(cluster string) string { return "/v1/clusters/" + cluster + "/c
 // ReportsPath is documented with [ChangesPath].
 func ReportsPath(cluster string) string { return "/v1/clusters/" + cluster + "/reports" }
 
+// HistoryParameter and RevisionParameter are the query parameters by which an
+// agent resumes a stream: the [Change.History] of the last reset, and the
+// revision of the last [KindSynced] after it. Without both, or when the cloud
+// cannot tell what changed since, the stream begins with a reset.
+const (
+	HistoryParameter  = "history"
+	RevisionParameter = "revision"
+)
+
+// ContentType is that of the stream: JSON objects, each ended by a line feed.
+const ContentType = "application/x-ndjson"
+
+// MaxLineBytes bounds a line of the stream.
+const MaxLineBytes = 1 << 20
+
 // Kind says what a [Change] is about.
 type Kind string
 
@@ -20,7 +35,8 @@ type Kind string
 const (
 	// KindReset comes first where the cloud cannot tell what changed since the
 	// revision that the agent asked for: all that the agent knew is void, and the
-	// whole state follows.
+	// whole state follows. It may come later too, when the cloud's storage was
+	// restored.
 	KindReset Kind = "reset"
 	// KindCluster brings the cluster's own record, new or changed.
 	KindCluster Kind = "cluster"
@@ -29,7 +45,7 @@ const (
 	KindCredential Kind = "credential"
 	// KindCredentialGone says that a credential trusts this cluster no more:
 	// deleted, changed, or its identity disabled or deleted. Only its ID is set.
-	KindCredentialGone Kind = "credentialGone"
+	KindCredentialGone Kind = "credentialGone" //nolint:gosec // a name
 	// KindSynced ends the whole state, and every group of changes of one
 	// revision: an agent may resume from there.
 	KindSynced Kind = "synced"
@@ -45,9 +61,12 @@ const HeartbeatSeconds = 5
 // Change is one line of the stream. Kinds that the agent does not know are to be
 // ignored, and so are unknown fields.
 type Change struct {
-	// Revision is the cloud's, and grows. Agents resume from that of the last
-	// KindSynced.
-	Revision   int64       `json:"revision,string"`
+	// Revision is the cloud's, and grows within one history.
+	Revision int64 `json:"revision,string"`
+	// History is set by KindReset alone: it names what the revisions that follow
+	// count in. Another replica of the cloud, or the same one restarted, has
+	// another.
+	History    string      `json:"history,omitempty"`
 	Kind       Kind        `json:"kind"`
 	Cluster    *Cluster    `json:"cluster,omitempty"`
 	Credential *Credential `json:"credential,omitempty"`
