@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/netip"
 	"net/url"
 	"strconv"
@@ -86,68 +88,101 @@ func discoveryURL(issuer string) (string, error) {
 // fetchKeys reads an issuer's discovery document and its keys, and for how long
 // they may be kept.
 func fetchKeys(ctx context.Context, client *http.Client, issuer string) ([]foreignKey, time.Duration, error) {
+	p, err := read(ctx, client, issuer)
+	if err != nil {
+		return nil, 0, err
+	}
+	keys, err := usableKeys(p.keys)
+	if err != nil {
+		return nil, 0, err
+	}
+	return keys, lifetime(p.keySet.header), nil
+}
+
+// publication is what an issuer publishes, as far as it could be read.
+type publication struct {
+	discovery document
+	// issuer, keysURL and algorithms are what the discovery document says.
+	issuer, keysURL string
+	algorithms      json.RawMessage
+	keySet          document
+	keys            []IssuerKey
+}
+
+// document is a document as it was answered. Its header is nil when there was
+// no answer.
+type document struct {
+	url    string
+	text   []byte
+	header http.Header
+	tls    *tls.ConnectionState
+	peer   net.Addr
+}
+
+// read reads an issuer's two documents, and stops at what makes them unusable.
+func read(ctx context.Context, client *http.Client, issuer string) (p publication, err error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	defer client.CloseIdleConnections()
-	where, err := discoveryURL(issuer)
-	if err != nil {
-		return nil, 0, err
+	if p.discovery.url, err = discoveryURL(issuer); err != nil {
+		return p, err
 	}
-	text, _, err := get(ctx, client, where)
-	if err != nil {
-		return nil, 0, fmt.Errorf("reading the discovery document: %w", explain(err))
+	if err := p.discovery.get(ctx, client); err != nil {
+		return p, fmt.Errorf("reading the discovery document: %w", explain(err))
 	}
 	var doc struct {
-		Issuer  string `json:"issuer"`
-		JWKSURI string `json:"jwks_uri"`
+		Issuer     string          `json:"issuer"`
+		JWKSURI    string          `json:"jwks_uri"`
+		Algorithms json.RawMessage `json:"id_token_signing_alg_values_supported"`
 	}
-	if err := json.Unmarshal(text, &doc); err != nil {
-		return nil, 0, fmt.Errorf("the discovery document at %s is not JSON: %w", where, err)
+	if err := json.Unmarshal(p.discovery.text, &doc); err != nil {
+		return p, fmt.Errorf("the discovery document at %s is not JSON: %w", p.discovery.url, err)
 	}
+	p.issuer, p.keysURL, p.algorithms = doc.Issuer, doc.JWKSURI, doc.Algorithms
 	if doc.Issuer != issuer {
-		return nil, 0, fmt.Errorf("the discovery document at %s is of issuer %q", where, doc.Issuer)
+		return p, fmt.Errorf("the discovery document at %s is of issuer %q", p.discovery.url, doc.Issuer)
 	}
 	keysAt, err := url.Parse(doc.JWKSURI)
 	if err != nil {
-		return nil, 0, errors.New("the discovery document's jwks_uri is not a URL")
+		return p, errors.New("the discovery document's jwks_uri is not a URL")
 	}
 	if err := checkURL(keysAt); err != nil {
-		return nil, 0, fmt.Errorf("the discovery document's jwks_uri is not usable: %w", err)
+		return p, fmt.Errorf("the discovery document's jwks_uri is not usable: %w", err)
 	}
-	text, head, err := get(ctx, client, keysAt.String())
-	if err != nil {
-		return nil, 0, fmt.Errorf("reading the keys: %w", explain(err))
+	p.keySet.url = keysAt.String()
+	if err := p.keySet.get(ctx, client); err != nil {
+		return p, fmt.Errorf("reading the keys: %w", explain(err))
 	}
-	keys, err := parseForeignKeys(text)
-	if err != nil {
-		return nil, 0, err
-	}
-	return keys, lifetime(head), nil
+	p.keys, err = judgeKeys(p.keySet.text)
+	return p, err
 }
 
-// get reads one document.
-func get(ctx context.Context, client *http.Client, where string) ([]byte, http.Header, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, where, nil)
+// get reads the document at its URL.
+func (d *document) get(ctx context.Context, client *http.Client) error {
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(c httptrace.GotConnInfo) { d.peer = c.Conn.RemoteAddr() }, // the last one's, after redirects
+	})
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, d.url, nil)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	req.Header.Set("Accept", "application/json")
 	resp, err := client.Do(req)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	defer resp.Body.Close()
+	d.header, d.tls = resp.Header, resp.TLS
 	if resp.StatusCode != http.StatusOK {
-		return nil, nil, fmt.Errorf("%s answers with status %d", where, resp.StatusCode)
+		return fmt.Errorf("%s answers with status %d", d.url, resp.StatusCode)
 	}
-	text, err := io.ReadAll(io.LimitReader(resp.Body, maxBodyBytes+1))
-	if err != nil {
-		return nil, nil, fmt.Errorf("reading %s: %w", where, err)
+	if d.text, err = io.ReadAll(io.LimitReader(resp.Body, maxBodyBytes+1)); err != nil {
+		return fmt.Errorf("reading %s: %w", d.url, err)
 	}
-	if len(text) > maxBodyBytes {
-		return nil, nil, fmt.Errorf("%s answers with more than 1 MiB", where)
+	if len(d.text) > maxBodyBytes {
+		return fmt.Errorf("%s answers with more than 1 MiB", d.url)
 	}
-	return text, resp.Header, nil
+	return nil
 }
 
 // lifetime reads for how long keys may be kept.

@@ -1,6 +1,8 @@
 package token
 
 import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/rsa"
 	"errors"
 	"fmt"
@@ -28,6 +30,28 @@ type foreignKey struct {
 // parseForeignKeys reads the RS256 keys of a JWK set, and passes over those of
 // other kinds, since issuers publish keys for other purposes beside them.
 func parseForeignKeys(text []byte) ([]foreignKey, error) {
+	all, err := judgeKeys(text)
+	if err != nil {
+		return nil, err
+	}
+	return usableKeys(all)
+}
+
+// IssuerKey is a key that an issuer publishes, and whether it counts.
+type IssuerKey struct {
+	// ID, Algorithm and Use are the key's kid, alg and use as they were
+	// published; empty when absent or when the key cannot be read.
+	ID, Algorithm, Use string
+	// Bits is the length of an RSA key's modulus, 0 for keys of other kinds.
+	Bits int
+	// Unusable says why no token by this key is accepted; nil: they are.
+	Unusable error
+
+	public *rsa.PublicKey
+}
+
+// judgeKeys reads all keys of a JWK set.
+func judgeKeys(text []byte) ([]IssuerKey, error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
@@ -37,24 +61,70 @@ func parseForeignKeys(text []byte) ([]foreignKey, error) {
 	if set.Keys == nil {
 		return nil, errors.New("the key set has no keys")
 	}
-	var keys []foreignKey
-	for _, each := range set.Keys[:min(len(set.Keys), maxForeignKeys)] {
+	all := make([]IssuerKey, 0, min(len(set.Keys), maxForeignKeys))
+	for i, each := range set.Keys {
+		if i == maxForeignKeys {
+			all = append(all, IssuerKey{Unusable: fmt.Errorf("only the first %d keys count, and there are %d", maxForeignKeys, len(set.Keys))})
+			break
+		}
 		var jwk jose.JSONWebKey
 		if jwk.UnmarshalJSON(each) != nil {
+			all = append(all, IssuerKey{Unusable: errors.New("it cannot be read")})
 			continue
 		}
-		public, ok := jwk.Key.(*rsa.PublicKey)
-		if !ok || jwk.Use != "" && jwk.Use != "sig" || jwk.Algorithm != "" && jwk.Algorithm != string(jose.RS256) {
-			continue
+		key := IssuerKey{ID: jwk.KeyID, Algorithm: jwk.Algorithm, Use: jwk.Use, Unusable: usable(jwk.Key, jwk.Algorithm, jwk.Use)}
+		if public, ok := jwk.Key.(*rsa.PublicKey); ok {
+			key.Bits, key.public = public.N.BitLen(), public
 		}
-		if bits := public.N.BitLen(); bits < minForeignBits || bits > maxForeignBits {
-			continue
+		all = append(all, key)
+	}
+	return all, nil
+}
+
+// usable says why no token by a published key is accepted; nil if they are.
+func usable(key any, algorithm, use string) error {
+	public, ok := key.(*rsa.PublicKey)
+	if !ok {
+		return fmt.Errorf("it is %s; only RSA public keys count", kindOf(key))
+	}
+	if use != "" && use != "sig" {
+		return fmt.Errorf("its use is %.40q, not sig", use)
+	}
+	if algorithm != "" && algorithm != string(jose.RS256) {
+		return fmt.Errorf("its alg is %.40q, not RS256", algorithm)
+	}
+	if bits := public.N.BitLen(); bits < minForeignBits || bits > maxForeignBits {
+		return fmt.Errorf("it has %d bits, not %d to %d", bits, minForeignBits, maxForeignBits)
+	}
+	return nil
+}
+
+// kindOf names a key that is no RSA public key.
+func kindOf(key any) string {
+	switch key.(type) {
+	case *ecdsa.PublicKey:
+		return "an elliptic key"
+	case ed25519.PublicKey:
+		return "an Ed25519 key"
+	case *rsa.PrivateKey, *ecdsa.PrivateKey, ed25519.PrivateKey:
+		return "a private key, which must never be published"
+	case []byte:
+		return "a symmetric key, which must never be published"
+	}
+	return "a key of another kind"
+}
+
+// usableKeys gives those keys that count.
+func usableKeys(all []IssuerKey) ([]foreignKey, error) {
+	var keys []foreignKey
+	for _, key := range all {
+		if key.Unusable == nil {
+			keys = append(keys, foreignKey{id: key.ID, public: key.public})
 		}
-		keys = append(keys, foreignKey{id: jwk.KeyID, public: public})
 	}
 	if len(keys) == 0 {
 		return nil, fmt.Errorf("none of the %d published keys is an RS256 key of %d to %d bits",
-			len(set.Keys), minForeignBits, maxForeignBits)
+			len(all), minForeignBits, maxForeignBits)
 	}
 	return keys, nil
 }

@@ -2,10 +2,7 @@ package token
 
 import (
 	"crypto/rsa"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/base64"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -22,7 +19,7 @@ import (
 type ServiceAccountSigner struct {
 	issuer string
 	signer jose.Signer
-	public jose.JSONWebKey
+	public VerificationKey
 }
 
 // NewServiceAccountSigner reads a PEM private key (PKCS #1 or #8, RSA of 2048
@@ -33,22 +30,21 @@ func NewServiceAccountSigner(issuer string, keyPEM []byte) (*ServiceAccountSigne
 	if err != nil {
 		return nil, err
 	}
-	public, err := x509.MarshalPKIXPublicKey(key.Public())
+	public, err := NewVerificationKey(key.Public())
 	if err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256(public)
-	jwk := jose.JSONWebKey{Key: key, KeyID: base64.RawURLEncoding.EncodeToString(sum[:]), Algorithm: string(jose.RS256), Use: "sig"}
+	jwk := jose.JSONWebKey{Key: key, KeyID: public.ID, Algorithm: public.Algorithm, Use: "sig"}
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jwk}, nil)
 	if err != nil {
 		return nil, err
 	}
-	return &ServiceAccountSigner{issuer: strings.TrimSpace(issuer), signer: signer, public: jwk.Public()}, nil
+	return &ServiceAccountSigner{issuer: strings.TrimSpace(issuer), signer: signer, public: public}, nil
 }
 
 // JWKS gives the JWK set of the public key, as an API server publishes it.
 func (s *ServiceAccountSigner) JWKS() ([]byte, error) {
-	return json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{s.public}})
+	return EncodeKeySet([]VerificationKey{s.public})
 }
 
 func parseRSAKey(keyPEM []byte) (*rsa.PrivateKey, error) {
