@@ -1,0 +1,3 @@
+module github.com/lanyard-id/lanyard/kube
+
+go 1.26.0
