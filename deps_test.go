@@ -25,6 +25,7 @@ var order = []string{
 	"internal/token",
 	"internal/directory",
 	"internal/rbac",
+	"internal/cloudtest",
 	"internal/cluster",
 	"internal/arm",
 	"internal/provider",
@@ -37,6 +38,8 @@ var order = []string{
 	"internal/attach",
 	"cmd/lanyard",
 	"internal/workloadidentity",
+	"internal/serving",
+	"internal/exchange",
 	"internal/controller",
 	"internal/tokenproxy",
 	"internal/sidecar",
@@ -47,9 +50,12 @@ var order = []string{
 // has in common with the cloud. Neither side imports more of the other: the
 // agent stays small, works before Azure too, and never links etcd.
 var (
-	agent  = []string{"internal/workloadidentity", "internal/controller", "internal/tokenproxy", "internal/sidecar", "cmd/lanyard-agent"}
+	agent  = []string{"internal/workloadidentity", "internal/serving", "internal/exchange", "internal/controller", "internal/tokenproxy", "internal/sidecar", "cmd/lanyard-agent"}
 	shared = []string{"internal/azure", "internal/channel", "internal/imds", "internal/workloadidentity"}
 )
+
+// testOnly are imported by tests alone, and by none of the product.
+var testOnly = []string{"internal/cloudtest"}
 
 // planes may not import each other, whatever their order: what one needs of
 // another comes through a small interface that internal/server fills.
@@ -73,7 +79,7 @@ var onlyUsers = map[string][]string{
 	"github.com/distribution/":           {"internal/registry"},
 	"helm.sh/":                           {"internal/attach"},
 	"github.com/Azure/azure-sdk-for-go/": {"lanyardtest"}, // its users' types
-	"k8s.io/client-go":                   {"internal/attach", "internal/controller", "internal/tokenproxy", "cmd/lanyard-agent"},
+	"k8s.io/client-go":                   {"internal/attach", "internal/serving", "internal/controller", "internal/tokenproxy", "cmd/lanyard-agent"},
 	"github.com/go-json-experiment/json": {"internal/workloadidentity"},
 }
 
@@ -114,6 +120,9 @@ func checkImport(t *testing.T, name string, place int, imported string) {
 	}
 	if at := slices.Index(order, inner); at < 0 || at >= place {
 		t.Errorf("package %s imports %s, which is not above it", name, inner)
+	}
+	if slices.Contains(testOnly, inner) {
+		t.Errorf("package %s imports %s, which is for tests only", name, inner)
 	}
 	if slices.Contains(agent, name) != slices.Contains(agent, inner) && !slices.Contains(shared, inner) {
 		t.Errorf("package %s imports %s: the agent and the cloud share %v only", name, inner, shared)

@@ -1,14 +1,12 @@
 package controller
 
 import (
-	"context"
-	"strconv"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	clientmetrics "k8s.io/client-go/tools/metrics"
+
+	"github.com/lanyard-id/lanyard/internal/serving"
 )
 
 // metrics carry the names of upstream's, so that its dashboards and alerts go on.
@@ -31,7 +29,7 @@ type metrics struct {
 const maxNamespaces = 500
 
 func newMetrics() *metrics {
-	m := &metrics{registry: prometheus.NewRegistry(), namespaces: map[string]prometheus.Observer{}}
+	m := &metrics{registry: serving.NewRegistry(), namespaces: map[string]prometheus.Observer{}}
 	m.mutations = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:        "azwi_mutation_request",
 		Help:        "Distribution of how long it took for the azure-workload-identity mutation request, in seconds.",
@@ -61,8 +59,7 @@ func newMetrics() *metrics {
 		Name: "certwatcher_read_certificate_errors_total", Help: "Times that the certificate files could not be read.",
 	})
 	m.registry.MustRegister(m.mutations, latency, requests, m.inFlight, m.panics,
-		m.certificateReads, m.certificateReadErrors, kubernetesRequests,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+		m.certificateReads, m.certificateReadErrors)
 	return m
 }
 
@@ -89,23 +86,10 @@ func (m *metrics) observe(namespace string, took time.Duration) {
 	m.latency.Observe(took.Seconds())
 }
 
-// kubernetesRequests counts the process's requests to API servers: client-go
-// has one hook for all its clients.
-var kubernetesRequests = prometheus.NewCounterVec(prometheus.CounterOpts{
-	Name: "rest_client_requests_total", Help: "Requests to the API server by status, method and host.",
-}, []string{"code", "method", "host"})
-
-type requestResult struct{}
-
-// Increment is client-go's hook.
-func (requestResult) Increment(_ context.Context, code, method, host string) {
-	if n, err := strconv.Atoi(code); err != nil || n == 0 {
-		code = "<error>"
+// certificateRead counts a reading of the certificate files.
+func (m *metrics) certificateRead(err error) {
+	m.certificateReads.Inc()
+	if err != nil {
+		m.certificateReadErrors.Inc()
 	}
-	kubernetesRequests.WithLabelValues(code, method, host).Inc()
 }
-
-// countKubernetesRequests installs the hook, once in a process.
-var countKubernetesRequests = sync.OnceFunc(func() {
-	clientmetrics.Register(clientmetrics.RegisterOpts{RequestResult: requestResult{}})
-})

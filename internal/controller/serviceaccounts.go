@@ -9,12 +9,11 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/lanyard-id/lanyard/internal/serving"
 	"github.com/lanyard-id/lanyard/internal/workloadidentity"
 )
 
@@ -48,7 +47,7 @@ func newServiceAccounts(client metadata.Interface) *serviceAccounts {
 
 // run follows the cluster's service accounts until ctx ends.
 func (s *serviceAccounts) run(ctx context.Context) {
-	reflector := newMetadataReflector(s.client.Resource(serviceAccountResource), "", s)
+	reflector := serving.NewMetadataReflector(s.client.Resource(serviceAccountResource), "", s)
 	reflector.RunWithContext(ctx)
 }
 
@@ -150,23 +149,4 @@ func slim(obj any) (any, error) {
 	return &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
 		Namespace: m.Namespace, Name: m.Name, ResourceVersion: m.ResourceVersion, Annotations: kept,
 	}}, nil
-}
-
-// newMetadataReflector makes a reflector of the metadata of a resource, narrowed
-// to one object where name is not empty.
-func newMetadataReflector(client metadata.ResourceInterface, name string, store cache.ReflectorStore) *cache.Reflector {
-	narrow := func(o metav1.ListOptions) metav1.ListOptions {
-		if name != "" {
-			o.FieldSelector = "metadata.name=" + name
-		}
-		return o
-	}
-	return cache.NewReflectorWithOptions(&cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			return client.List(ctx, narrow(o))
-		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			return client.Watch(ctx, narrow(o))
-		},
-	}, &metav1.PartialObjectMetadata{}, store, cache.ReflectorOptions{})
 }

@@ -1,4 +1,4 @@
-package controller
+package serving
 
 import (
 	"crypto"
@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// The data of the webhook's Secret. The first four are upstream's.
+// The data of the Secret. The first four are those of azure-workload-identity.
 const (
 	keyCACert     = "ca.crt"
 	keyCAKey      = "ca.key"
@@ -27,7 +27,7 @@ const (
 	keyFormerCert = "former-ca.crt"
 )
 
-// Lifetimes. The authority's and the certificate's are upstream's.
+// Lifetimes. The authority's and the certificate's are azure-workload-identity's.
 const (
 	authorityLife   = 10 * 365 * 24 * time.Hour
 	certificateLife = 365 * 24 * time.Hour
@@ -44,19 +44,23 @@ const (
 	backdated = 5 * time.Minute
 )
 
-const (
-	authorityName         = "azure-workload-identity-ca"
-	authorityOrganization = "azure-workload-identity"
-)
+// Names are what certificates are made out to.
+type Names struct {
+	// Authority and Organization name the authority. Required.
+	Authority, Organization string
+	// DNS are the names of the server; the first is the certificate's subject.
+	// At least one.
+	DNS []string
+}
 
-// certificates is the content of the webhook's Secret.
+// certificates is the content of the Secret.
 type certificates map[string][]byte
 
 // next gives what the Secret should hold at a time: have itself when nothing is
 // due. A new authority is trusted before it signs, and the one before it a while
-// longer, so that no replica and no API server is ever caught between the two.
+// longer, so that no replica and no client is ever caught between the two.
 // What is missing, broken or expired is made anew.
-func (have certificates) next(dnsName string, now time.Time) (want certificates, changed bool, err error) {
+func (have certificates) next(names Names, now time.Time) (want certificates, changed bool, err error) {
 	want = certificates{}
 	for k, v := range have {
 		want[k] = v
@@ -64,7 +68,7 @@ func (have certificates) next(dnsName string, now time.Time) (want certificates,
 	ca, err := want.authority(keyCACert, keyCAKey, now)
 	if err != nil {
 		clear(want)
-		if want[keyCACert], want[keyCAKey], err = newAuthority(now); err != nil {
+		if want[keyCACert], want[keyCAKey], err = newAuthority(names, now); err != nil {
 			return nil, false, err
 		}
 		changed = true
@@ -76,7 +80,7 @@ func (have certificates) next(dnsName string, now time.Time) (want certificates,
 		successor, err := want.authority(keyNextCert, keyNextKey, now)
 		switch {
 		case err != nil:
-			if want[keyNextCert], want[keyNextKey], err = newAuthority(now); err != nil {
+			if want[keyNextCert], want[keyNextKey], err = newAuthority(names, now); err != nil {
 				return nil, false, err
 			}
 			changed = true
@@ -92,8 +96,8 @@ func (have certificates) next(dnsName string, now time.Time) (want certificates,
 		delete(want, keyFormerCert)
 		changed = true
 	}
-	if !want.certificateValid(ca, dnsName, now) {
-		if want[keyCert], want[keyKey], err = ca.issue(dnsName, now); err != nil {
+	if !want.certificateValid(ca, names, now) {
+		if want[keyCert], want[keyKey], err = ca.issue(names, now); err != nil {
 			return nil, false, err
 		}
 		changed = true
@@ -101,7 +105,7 @@ func (have certificates) next(dnsName string, now time.Time) (want certificates,
 	return want, changed, nil
 }
 
-// bundle is what the API server is to trust.
+// bundle is what clients are to trust.
 func (have certificates) bundle() []byte {
 	return slices.Concat(have[keyCACert], have[keyNextCert], have[keyFormerCert])
 }
@@ -134,9 +138,9 @@ func (have certificates) authority(cert, key string, now time.Time) (authority, 
 	return authority{&pair, signer}, nil
 }
 
-// certificateValid: the API server takes it, for long enough, and it is ECDSA,
-// whose handshakes cost a tenth of RSA's.
-func (have certificates) certificateValid(ca authority, dnsName string, now time.Time) bool {
+// certificateValid: clients take it by every name, for long enough, and it is
+// ECDSA, whose handshakes cost a tenth of RSA's.
+func (have certificates) certificateValid(ca authority, names Names, now time.Time) bool {
 	pair, err := have.serving()
 	if err != nil {
 		return false
@@ -146,18 +150,22 @@ func (have certificates) certificateValid(ca authority, dnsName string, now time
 	}
 	roots := x509.NewCertPool()
 	roots.AddCert(ca.Leaf)
-	_, err = pair.Leaf.Verify(x509.VerifyOptions{DNSName: dnsName, Roots: roots, CurrentTime: now})
-	return err == nil && pair.Leaf.NotAfter.Sub(now) >= renewBefore
+	for _, name := range names.DNS {
+		if _, err := pair.Leaf.Verify(x509.VerifyOptions{DNSName: name, Roots: roots, CurrentTime: now}); err != nil {
+			return false
+		}
+	}
+	return pair.Leaf.NotAfter.Sub(now) >= renewBefore
 }
 
-func newAuthority(now time.Time) (certPEM, keyPEM []byte, err error) {
+func newAuthority(names Names, now time.Time) (certPEM, keyPEM []byte, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, err
 	}
 	template := &x509.Certificate{
-		Subject:               pkix.Name{CommonName: authorityName, Organization: []string{authorityOrganization}},
-		DNSNames:              []string{authorityName},
+		Subject:               pkix.Name{CommonName: names.Authority, Organization: []string{names.Organization}},
+		DNSNames:              []string{names.Authority},
 		NotBefore:             now.Add(-backdated),
 		NotAfter:              now.Add(authorityLife),
 		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
@@ -169,7 +177,7 @@ func newAuthority(now time.Time) (certPEM, keyPEM []byte, err error) {
 }
 
 // issue makes a serving certificate that does not outlive its authority.
-func (ca authority) issue(dnsName string, now time.Time) (certPEM, keyPEM []byte, err error) {
+func (ca authority) issue(names Names, now time.Time) (certPEM, keyPEM []byte, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, err
@@ -179,8 +187,8 @@ func (ca authority) issue(dnsName string, now time.Time) (certPEM, keyPEM []byte
 		until = ca.Leaf.NotAfter
 	}
 	return sign(&x509.Certificate{
-		Subject:     pkix.Name{CommonName: dnsName},
-		DNSNames:    []string{dnsName},
+		Subject:     pkix.Name{CommonName: names.DNS[0]},
+		DNSNames:    names.DNS,
 		NotBefore:   now.Add(-backdated),
 		NotAfter:    until,
 		KeyUsage:    x509.KeyUsageDigitalSignature,

@@ -1,4 +1,4 @@
-package controller
+package serving
 
 import (
 	"crypto/ecdsa"
@@ -11,15 +11,17 @@ import (
 	"time"
 )
 
-const testDNS = "azure-wi-webhook-webhook-service.azwi.svc"
+const testDNS = "webhook.azwi.svc"
+
+var testNames = Names{Authority: "test-ca", Organization: "test", DNS: []string{testDNS, "sni.example"}}
 
 var testNow = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// mustNext steps to a time, and checks what holds at any: the API server, which
-// trusts the bundle, takes the certificate.
+// mustNext steps to a time, and checks what holds at any: a client that
+// trusts the bundle takes the certificate.
 func mustNext(t *testing.T, have certificates, now time.Time, wantChanged bool) certificates {
 	t.Helper()
-	want, changed, err := have.next(testDNS, now)
+	want, changed, err := have.next(testNames, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +68,7 @@ func TestFirstCertificates(t *testing.T) {
 }
 
 // TestAuthoritySucceeds: from one authority to the next, what any replica serves
-// is taken by an API server with the bundle of the step before and after.
+// is taken by a client with the bundle of the step before and after.
 func TestAuthoritySucceeds(t *testing.T) {
 	first := mustNext(t, nil, testNow, true)
 	now := testNow.Add(authorityLife - succeedBefore + time.Hour)
@@ -81,8 +83,8 @@ func TestAuthoritySucceeds(t *testing.T) {
 	if string(succeeded[keyCACert]) != string(announced[keyNextCert]) || succeeded[keyNextCert] != nil {
 		t.Fatal("the next authority has not taken over")
 	}
-	verify(t, announced.bundle(), succeeded, now) // a late API server, a new replica
-	verify(t, succeeded.bundle(), announced, now) // a new API server, a late replica
+	verify(t, announced.bundle(), succeeded, now) // a late client, a new replica
+	verify(t, succeeded.bundle(), announced, now) // a new client, a late replica
 	now = now.Add(formerKept)
 	forgotten := mustNext(t, succeeded, now, true)
 	if forgotten[keyFormerCert] != nil {
@@ -95,10 +97,10 @@ func TestBrokenCertificatesAreMadeAnew(t *testing.T) {
 	good := mustNext(t, nil, testNow, true)
 	for name, change := range map[string]func(certificates){
 		"no authority":        func(c certificates) { delete(c, keyCACert) },
-		"another's key":       func(c certificates) { _, c[keyCAKey], _ = newAuthority(testNow) },
+		"another's key":       func(c certificates) { _, c[keyCAKey], _ = newAuthority(testNames, testNow) },
 		"no PEM":              func(c certificates) { c[keyCert] = []byte("x") },
 		"no key":              func(c certificates) { delete(c, keyKey) },
-		"another authority":   func(c certificates) { c[keyCACert], c[keyCAKey], _ = newAuthority(testNow) },
+		"another authority":   func(c certificates) { c[keyCACert], c[keyCAKey], _ = newAuthority(testNames, testNow) },
 		"a leaf as authority": func(c certificates) { c[keyCACert], c[keyCAKey] = c[keyCert], c[keyKey] },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -109,14 +111,18 @@ func TestBrokenCertificatesAreMadeAnew(t *testing.T) {
 	}
 	t.Run("expired", func(t *testing.T) { mustNext(t, good, testNow.Add(authorityLife+time.Hour), true) })
 	t.Run("another name", func(t *testing.T) {
-		if _, changed, err := good.next("other.azwi.svc", testNow); err != nil || !changed {
-			t.Errorf("%v, %v", changed, err)
+		for _, dns := range [][]string{{"other.azwi.svc"}, {testDNS, "other.example"}} {
+			other := testNames
+			other.DNS = dns
+			if _, changed, err := good.next(other, testNow); err != nil || !changed {
+				t.Errorf("%v: %v, %v", dns, changed, err)
+			}
 		}
 	})
 }
 
-// TestUpstreamsAuthorityGoesOn: upstream's RSA authority stays, since the API
-// server trusts it; its RSA certificate is replaced by an ECDSA one.
+// TestUpstreamsAuthorityGoesOn: upstream's RSA authority stays, since API
+// servers trust it; its RSA certificate is replaced by an ECDSA one.
 func TestUpstreamsAuthorityGoesOn(t *testing.T) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
