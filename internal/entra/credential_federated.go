@@ -30,7 +30,7 @@ func (h *Handler) checkFederated(ctx context.Context, x *exchange, a *token.Asse
 		return e
 	}
 	x.proof.name = c.Name
-	if err := h.issuers.Verify(ctx, a); err != nil {
+	if err := h.issuers.Verify(ctx, x.tenant.ID, a); err != nil {
 		return h.unverified(err, a)
 	}
 	if e := checkTimes(a, h.now()); e != nil {

@@ -41,8 +41,8 @@ func FuzzVerify(f *testing.F) {
 // FuzzParseAssertion: no text is read as more than it says, and only what the
 // issuer's key signed passes for signed.
 func FuzzParseAssertion(f *testing.F) {
-	local := must(json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{jwk(0, "k")}}))
-	i := NewIssuers(IssuersConfig{Local: func(string) ([]byte, bool) { return local, true }})
+	local := localKeys(f, jwk(0, "k"))
+	i := NewIssuers(IssuersConfig{Local: func(string, string) (*LocalKeys, bool) { return local, true }})
 	signed := forge(f, rsaKey(0), podHeader("k"), podClaims("https://issuer"))
 	head, body, sig := cut(signed)
 	for _, seed := range []string{
@@ -72,7 +72,7 @@ func FuzzParseAssertion(f *testing.F) {
 			}
 		}
 		// The padding of a signature is not signed; all else is.
-		if i.Verify(t.Context(), a) == nil && strings.TrimRight(text, "=") != signed {
+		if i.Verify(t.Context(), anyTenant, a) == nil && strings.TrimRight(text, "=") != signed {
 			t.Fatalf("passes for signed: %q", text)
 		}
 	})

@@ -1,7 +1,6 @@
 package token
 
 import (
-	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -46,9 +45,12 @@ type IssuersConfig struct {
 	Allow []netip.Prefix
 	// CAs judge the issuers' certificates; nil stands for the system's roots.
 	CAs *x509.CertPool
-	// Local gives the JWK set of an issuer whose keys the cloud itself holds, so
-	// that nothing is fetched for it. It may be nil. It must be quick.
-	Local func(issuer string) (jwks []byte, ok bool)
+	// Local gives the keys of an issuer of which the cloud itself has a copy, as
+	// far as the given tenant is to use that copy; nothing is then fetched. False
+	// leaves the issuer to its own documents. Nil keys with true are those of an
+	// issuer of the cloud's own that is not there. Local may be nil, and must be
+	// quick.
+	Local func(tenantID, issuer string) (keys *LocalKeys, ok bool)
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 	// Logger may be nil.
@@ -70,9 +72,8 @@ type Issuers struct {
 	client *http.Client
 	flight singleflight.Group
 
-	mu     sync.Mutex
-	known  map[string]*issuer
-	locals map[string]localKeys
+	mu    sync.Mutex
+	known map[string]*issuer
 }
 
 // issuer is what is known of a foreign issuer. The mutex of Issuers guards it.
@@ -83,12 +84,6 @@ type issuer struct {
 	attempts  int
 	err       error // of the last fetch
 	used      time.Time
-}
-
-// localKeys are the parsed keys of an issuer of the cloud's own.
-type localKeys struct {
-	jwks []byte
-	keys []foreignKey
 }
 
 // NewIssuers makes an empty cache of issuers.
@@ -105,7 +100,6 @@ func NewIssuers(cfg IssuersConfig) *Issuers {
 		cfg:    cfg,
 		client: client,
 		known:  map[string]*issuer{},
-		locals: map[string]localKeys{},
 	}
 }
 
@@ -152,8 +146,12 @@ func (e *SignatureError) Error() string {
 func (e *SignatureError) Unwrap() error { return e.Err }
 
 // Verify checks the assertion's signature, RS256 alone, with the keys that its
-// issuer publishes; when it names no key, with each of them. Times, subject and
-// audience are the caller's to check.
+// issuer publishes, or with the cloud's own copy for the given tenant (see
+// [IssuersConfig.Local]); when it names no key, with each of them. Times, subject
+// and audience are the caller's to check.
+//
+// The tenant is the one whose federated credential trusts the issuer: what one
+// tenant's operator says of an issuer's keys holds for no other tenant.
 //
 // Keys are fetched when none are known or their time is over, and once more,
 // but not within 30 seconds of the last fetch, when the known ones do not fit.
@@ -162,15 +160,15 @@ func (e *SignatureError) Unwrap() error { return e.Err }
 //
 // The error is an [*UnreachableError], a [*KeyNotFoundError] or a
 // [*SignatureError].
-func (i *Issuers) Verify(ctx context.Context, a *Assertion) error {
+func (i *Issuers) Verify(ctx context.Context, tenantID string, a *Assertion) error {
 	if a.Algorithm != string(jose.RS256) {
 		return &SignatureError{Issuer: a.Issuer, KeyID: a.KeyID, Algorithm: a.Algorithm,
 			Err: errors.New("it is not signed with RS256, the only algorithm accepted")}
 	}
-	if keys, ok, err := i.local(a.Issuer); err != nil {
-		return &UnreachableError{Issuer: a.Issuer, Err: err}
-	} else if ok {
-		return a.signedBy(keys)
+	if i.cfg.Local != nil {
+		if keys, ok := i.cfg.Local(tenantID, a.Issuer); ok {
+			return keys.verify(a)
+		}
 	}
 	keys, attempt, err := i.keys(ctx, a.Issuer, 0)
 	if err != nil {
@@ -189,31 +187,6 @@ func (i *Issuers) Verify(ctx context.Context, a *Assertion) error {
 		return mismatch
 	}
 	return a.signedBy(again)
-}
-
-// local gives the keys of an issuer of the cloud's own.
-func (i *Issuers) local(name string) ([]foreignKey, bool, error) {
-	if i.cfg.Local == nil {
-		return nil, false, nil
-	}
-	jwks, ok := i.cfg.Local(name)
-	if !ok {
-		return nil, false, nil
-	}
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if l, ok := i.locals[name]; ok && bytes.Equal(l.jwks, jwks) {
-		return l.keys, true, nil
-	}
-	keys, err := parseForeignKeys(jwks)
-	if err != nil {
-		return nil, false, err
-	}
-	if len(i.locals) >= maxIssuers {
-		clear(i.locals)
-	}
-	i.locals[name] = localKeys{jwks: bytes.Clone(jwks), keys: keys}
-	return keys, true, nil
 }
 
 // keys gives the keys of a foreign issuer and the number of the fetch that they

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,6 +24,9 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"golang.org/x/sync/errgroup"
 )
+
+// anyTenant is one whose operator has said nothing of any issuer.
+const anyTenant = "11111111-1111-1111-1111-111111111111"
 
 // issuerServer is a foreign issuer over real TLS, on loopback.
 type issuerServer struct {
@@ -146,7 +150,7 @@ func TestIssuersVerify(t *testing.T) {
 		"no kid, second": s.assertion(t, rsaKey(1), ""),
 		"padded":         parse(t, padded(t, "a", podClaims(s.URL))),
 	} {
-		if err := i.Verify(t.Context(), a); err != nil {
+		if err := i.Verify(t.Context(), anyTenant, a); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -159,7 +163,7 @@ func TestIssuersRefusals(t *testing.T) {
 	i := NewIssuers(s.config(c))
 	ctx := t.Context()
 
-	missing := wantError[*KeyNotFoundError](t, i.Verify(ctx, s.assertion(t, rsaKey(1), "b")))
+	missing := wantError[*KeyNotFoundError](t, i.Verify(ctx, anyTenant, s.assertion(t, rsaKey(1), "b")))
 	if missing.Issuer != s.URL || missing.KeyID != "b" {
 		t.Errorf("names %+v", missing)
 	}
@@ -176,7 +180,7 @@ func TestIssuersRefusals(t *testing.T) {
 		"PS256":         parse(t, sign(t, jose.PS256, rsaKey(0), "a", podClaims(s.URL))),
 		"RS256 of none": parse(t, forge(t, rsaKey(0), map[string]any{"alg": "none", "kid": "a"}, podClaims(s.URL))),
 	} {
-		refused := wantError[*SignatureError](t, i.Verify(ctx, a))
+		refused := wantError[*SignatureError](t, i.Verify(ctx, anyTenant, a))
 		if refused.Issuer != s.URL {
 			t.Errorf("%s: names issuer %q", name, refused.Issuer)
 		}
@@ -186,7 +190,7 @@ func TestIssuersRefusals(t *testing.T) {
 	head, _, sig := cut(raw)
 	claims := podClaims(s.URL)
 	claims["sub"] = "system:serviceaccount:ns:admin"
-	wantError[*SignatureError](t, i.Verify(ctx, parse(t, head+"."+segment(t, claims)+"."+sig)))
+	wantError[*SignatureError](t, i.Verify(ctx, anyTenant, parse(t, head+"."+segment(t, claims)+"."+sig)))
 }
 
 // Keys that must not count, though the signature by them is right.
@@ -211,10 +215,10 @@ func TestIssuersUnusableKeys(t *testing.T) {
 			s, c := newIssuer(t, key.jwk, jwk(1, "usable")), newClock()
 			i := NewIssuers(s.config(c))
 			a := s.assertion(t, rsaKey(key.signer), "a")
-			wantError[*KeyNotFoundError](t, i.Verify(t.Context(), a))
+			wantError[*KeyNotFoundError](t, i.Verify(t.Context(), anyTenant, a))
 			s.setKeys(t, key.jwk)
 			c.advance(refetchAfter)
-			wantError[*UnreachableError](t, i.Verify(t.Context(), a))
+			wantError[*UnreachableError](t, i.Verify(t.Context(), anyTenant, a))
 		})
 	}
 }
@@ -241,11 +245,11 @@ func TestIssuersFirstHundredKeys(t *testing.T) {
 		keys = append(keys, jwk(1, "other"))
 	}
 	s, c := newIssuer(t, append(keys, jwk(0, "a"))...), newClock()
-	if err := NewIssuers(s.config(c)).Verify(t.Context(), s.assertion(t, rsaKey(0), "a")); err != nil {
+	if err := NewIssuers(s.config(c)).Verify(t.Context(), anyTenant, s.assertion(t, rsaKey(0), "a")); err != nil {
 		t.Errorf("the hundredth key: %v", err)
 	}
 	s.setKeys(t, append(keys, jwk(1, "other"), jwk(0, "a"))...)
-	err := NewIssuers(s.config(c)).Verify(t.Context(), s.assertion(t, rsaKey(0), "a"))
+	err := NewIssuers(s.config(c)).Verify(t.Context(), anyTenant, s.assertion(t, rsaKey(0), "a"))
 	wantError[*KeyNotFoundError](t, err)
 }
 
@@ -254,31 +258,31 @@ func TestIssuersRotation(t *testing.T) {
 	s, c := newIssuer(t, jwk(0, "a")), newClock()
 	i := NewIssuers(s.config(c))
 	old, renewed := s.assertion(t, rsaKey(0), "a"), s.assertion(t, rsaKey(1), "b")
-	if err := i.Verify(t.Context(), old); err != nil {
+	if err := i.Verify(t.Context(), anyTenant, old); err != nil {
 		t.Fatal(err)
 	}
 	s.setKeys(t, jwk(0, "a"), jwk(1, "b"))
 
 	// Just after a fetch another one is not due.
-	wantError[*KeyNotFoundError](t, i.Verify(t.Context(), renewed))
+	wantError[*KeyNotFoundError](t, i.Verify(t.Context(), anyTenant, renewed))
 	c.advance(refetchAfter - time.Second)
-	wantError[*KeyNotFoundError](t, i.Verify(t.Context(), renewed))
+	wantError[*KeyNotFoundError](t, i.Verify(t.Context(), anyTenant, renewed))
 	s.wantFetches(t, 1)
 
 	c.advance(time.Second)
-	if err := i.Verify(t.Context(), renewed); err != nil {
+	if err := i.Verify(t.Context(), anyTenant, renewed); err != nil {
 		t.Errorf("the new key: %v", err)
 	}
 	s.wantFetches(t, 2)
 	for range 100 {
-		wantError[*KeyNotFoundError](t, i.Verify(t.Context(), s.assertion(t, rsaKey(1), "unknown")))
+		wantError[*KeyNotFoundError](t, i.Verify(t.Context(), anyTenant, s.assertion(t, rsaKey(1), "unknown")))
 	}
 	s.wantFetches(t, 2)
 
 	// A withdrawn key ends when the keys' time is over.
 	s.setKeys(t, jwk(1, "b"))
 	c.advance(keysUnstated)
-	wantError[*KeyNotFoundError](t, i.Verify(t.Context(), old))
+	wantError[*KeyNotFoundError](t, i.Verify(t.Context(), anyTenant, old))
 	s.wantFetches(t, 3)
 }
 
@@ -287,15 +291,15 @@ func TestIssuersSameKidNewKey(t *testing.T) {
 	t.Parallel()
 	s, c := newIssuer(t, jwk(0, "a")), newClock()
 	i := NewIssuers(s.config(c))
-	if err := i.Verify(t.Context(), s.assertion(t, rsaKey(0), "a")); err != nil {
+	if err := i.Verify(t.Context(), anyTenant, s.assertion(t, rsaKey(0), "a")); err != nil {
 		t.Fatal(err)
 	}
 	s.setKeys(t, jwk(1, "a"))
 	c.advance(refetchAfter)
-	if err := i.Verify(t.Context(), s.assertion(t, rsaKey(1), "a")); err != nil {
+	if err := i.Verify(t.Context(), anyTenant, s.assertion(t, rsaKey(1), "a")); err != nil {
 		t.Error(err)
 	}
-	wantError[*SignatureError](t, i.Verify(t.Context(), s.assertion(t, rsaKey(0), "a")))
+	wantError[*SignatureError](t, i.Verify(t.Context(), anyTenant, s.assertion(t, rsaKey(0), "a")))
 }
 
 func TestIssuersLifetime(t *testing.T) {
@@ -328,7 +332,7 @@ func TestIssuersLifetime(t *testing.T) {
 		fetches int32
 	}{{0, 1}, {599 * time.Second, 1}, {time.Second, 2}} {
 		c.advance(step.after)
-		if err := i.Verify(t.Context(), a); err != nil {
+		if err := i.Verify(t.Context(), anyTenant, a); err != nil {
 			t.Fatal(err)
 		}
 		s.wantFetches(t, step.fetches)
@@ -340,7 +344,7 @@ func TestIssuersOutage(t *testing.T) {
 	t.Parallel()
 	s, c := newIssuer(t, jwk(0, "a")), newClock()
 	i, a := NewIssuers(s.config(c)), s.assertion(t, rsaKey(0), "a")
-	if err := i.Verify(t.Context(), a); err != nil {
+	if err := i.Verify(t.Context(), anyTenant, a); err != nil {
 		t.Fatal(err)
 	}
 	asked := 0
@@ -353,7 +357,7 @@ func TestIssuersOutage(t *testing.T) {
 	})
 	c.advance(keysUnstated)
 	for range 10 {
-		if err := i.Verify(t.Context(), a); err != nil {
+		if err := i.Verify(t.Context(), anyTenant, a); err != nil {
 			t.Fatalf("during the outage: %v", err)
 		}
 	}
@@ -363,18 +367,18 @@ func TestIssuersOutage(t *testing.T) {
 		}
 	})
 	// Whether an unknown key is published cannot be told.
-	wantError[*UnreachableError](t, i.Verify(t.Context(), s.assertion(t, rsaKey(1), "b")))
+	wantError[*UnreachableError](t, i.Verify(t.Context(), anyTenant, s.assertion(t, rsaKey(1), "b")))
 	c.advance(keysStale - time.Second)
-	if err := i.Verify(t.Context(), a); err != nil {
+	if err := i.Verify(t.Context(), anyTenant, a); err != nil {
 		t.Errorf("before the end of the bridge: %v", err)
 	}
 	c.advance(time.Second)
-	wantError[*UnreachableError](t, i.Verify(t.Context(), a))
+	wantError[*UnreachableError](t, i.Verify(t.Context(), anyTenant, a))
 
 	s.change(func() { s.handler = nil })
-	wantError[*UnreachableError](t, i.Verify(t.Context(), a))
+	wantError[*UnreachableError](t, i.Verify(t.Context(), anyTenant, a))
 	c.advance(retryAfter)
-	if err := i.Verify(t.Context(), a); err != nil {
+	if err := i.Verify(t.Context(), anyTenant, a); err != nil {
 		t.Errorf("after the outage: %v", err)
 	}
 }
@@ -394,11 +398,11 @@ func TestIssuersShareOneFetch(t *testing.T) {
 	// The one who begins the fetch gives up: that ends its waiting alone.
 	leader, leave := context.WithCancel(t.Context())
 	left := make(chan error)
-	go func() { left <- i.Verify(leader, a) }()
+	go func() { left <- i.Verify(leader, anyTenant, a) }()
 	<-entered
 	var group errgroup.Group
 	for range 20 {
-		group.Go(func() error { return i.Verify(t.Context(), a) })
+		group.Go(func() error { return i.Verify(t.Context(), anyTenant, a) })
 	}
 	leave()
 	if err := wantError[*UnreachableError](t, <-left); !errors.Is(err, context.Canceled) {
@@ -411,27 +415,71 @@ func TestIssuersShareOneFetch(t *testing.T) {
 	s.wantFetches(t, 1)
 }
 
+// TestIssuersLocal: the cloud's own copy of an issuer's keys counts, and is used
+// for the tenant that it is for alone.
 func TestIssuersLocal(t *testing.T) {
 	t.Parallel()
 	s, c := newIssuer(t, jwk(0, "a")), newClock()
 	cfg := s.config(c)
-	local := must(json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{jwk(1, "b")}}))
-	cfg.Local = func(issuer string) ([]byte, bool) { return local, issuer == "https://oidc.lanyard.test/t/c/" }
+	const own = "https://oidc.lanyard.test/t/c/"
+	local := localKeys(t, jwk(1, "b"))
+	cfg.Local = func(tenant, issuer string) (*LocalKeys, bool) {
+		switch {
+		case issuer == own:
+			return local, true
+		case issuer == s.URL && tenant == "bound":
+			return localKeys(t, jwk(1, "b")), true
+		}
+		return nil, false
+	}
 	i := NewIssuers(cfg)
-	a := parse(t, forge(t, rsaKey(1), podHeader("b"), podClaims("https://oidc.lanyard.test/t/c/")))
-	for range 2 {
-		if err := i.Verify(t.Context(), a); err != nil {
+	a := parse(t, forge(t, rsaKey(1), podHeader("b"), podClaims(own)))
+	for _, tenant := range []string{anyTenant, "bound"} {
+		if err := i.Verify(t.Context(), tenant, a); err != nil {
 			t.Fatal(err)
 		}
 	}
-	// New keys count at once, and old ones no more.
-	local = must(json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{jwk(0, "a")}}))
-	wantError[*KeyNotFoundError](t, i.Verify(t.Context(), a))
-	local = []byte("{")
-	wantError[*UnreachableError](t, i.Verify(t.Context(), a))
-	// Another issuer is fetched, even with the local one's key.
-	wantError[*KeyNotFoundError](t, i.Verify(t.Context(), s.assertion(t, rsaKey(1), "b")))
+	// New keys count at once, and old ones no more; nothing is fetched when there
+	// are none.
+	local = localKeys(t, jwk(0, "a"))
+	wantError[*KeyNotFoundError](t, i.Verify(t.Context(), anyTenant, a))
+	local = nil
+	wantError[*UnreachableError](t, i.Verify(t.Context(), anyTenant, a))
+	s.wantFetches(t, 0)
+	// The keys that one tenant's operator gave for an issuer sign for no other
+	// tenant, and for that tenant alone the issuer's own do not.
+	forged := s.assertion(t, rsaKey(1), "b")
+	if err := i.Verify(t.Context(), "bound", forged); err != nil {
+		t.Error(err)
+	}
+	wantError[*KeyNotFoundError](t, i.Verify(t.Context(), anyTenant, forged))
+	if err := i.Verify(t.Context(), anyTenant, s.assertion(t, rsaKey(0), "a")); err != nil {
+		t.Error(err)
+	}
+	wantError[*KeyNotFoundError](t, i.Verify(t.Context(), "bound", s.assertion(t, rsaKey(0), "a")))
 	s.wantFetches(t, 1)
+}
+
+// localKeys takes the public halves of keys as the cloud does.
+func localKeys(t testing.TB, keys ...jose.JSONWebKey) *LocalKeys {
+	t.Helper()
+	parsed, err := ParseKeySet(must(json.Marshal(jose.JSONWebKeySet{Keys: keys})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return NewLocalKeys(parsed)
+}
+
+// TestLocalKeysAreUsable: of what an API server publishes only what federation
+// accepts counts.
+func TestLocalKeysAreUsable(t *testing.T) {
+	t.Parallel()
+	elliptic := must(NewVerificationKey(must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)).Public()))
+	short := must(NewVerificationKey(rsaKey(2).Public()))
+	good := must(NewVerificationKey(rsaKey(0).Public()))
+	if got := NewLocalKeys([]VerificationKey{elliptic, good, short}).IDs(); !slices.Equal(got, []string{good.ID}) {
+		t.Errorf("usable: %v", got)
+	}
 }
 
 func TestIssuersAreBounded(t *testing.T) {
@@ -439,12 +487,12 @@ func TestIssuersAreBounded(t *testing.T) {
 	s, c := newIssuer(t, jwk(0, "a")), newClock()
 	i, a := NewIssuers(s.config(c)), s.assertion(t, rsaKey(0), "a")
 	for n := range maxIssuers + 10 {
-		if err := i.Verify(t.Context(), a); err != nil {
+		if err := i.Verify(t.Context(), anyTenant, a); err != nil {
 			t.Fatal(err)
 		}
 		c.advance(time.Second)
 		claims := podClaims("http://not-https/" + strings.Repeat("n", n))
-		wantError[*UnreachableError](t, i.Verify(t.Context(), parse(t, forge(t, rsaKey(2), podHeader("a"), claims))))
+		wantError[*UnreachableError](t, i.Verify(t.Context(), anyTenant, parse(t, forge(t, rsaKey(2), podHeader("a"), claims))))
 		c.advance(time.Second)
 	}
 	if n := len(i.known); n != maxIssuers {
