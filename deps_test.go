@@ -15,6 +15,7 @@ const module = "github.com/lanyard-id/lanyard"
 // order lists every package of the module; one may import only those above it.
 // A package that is not listed fails the test: say where it belongs first.
 var order = []string{
+	"internal/atomicfile",
 	"internal/azure",
 	"internal/channel",
 	"internal/tracing",

@@ -18,6 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lanyard-id/lanyard/internal/atomicfile"
 	"github.com/lanyard-id/lanyard/internal/server"
 	"github.com/lanyard-id/lanyard/internal/store"
 )
@@ -89,7 +90,7 @@ func (f *backupCreate) run(cmd *cobra.Command, file string) error {
 		return fmt.Errorf("%w (--overwrite replaces it)", err)
 	}
 	var info store.BackupInfo
-	err := writeThrough(file, func(w io.Writer) (err error) {
+	err := atomicfile.Replace(file, func(w *os.File) (err error) {
 		info, err = f.write(cmd.Context(), w)
 		return err
 	})
@@ -162,27 +163,6 @@ func backupOnline(ctx context.Context, env server.Environment, w io.Writer) (inf
 		return info, fmt.Errorf("the backup did not arrive whole: %w", err)
 	}
 	return info, nil
-}
-
-// writeThrough writes a file with mode 0600, which is there when all of it is.
-func writeThrough(file string, write func(w io.Writer) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	if err := write(f); err != nil {
-		return err
-	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), file)
 }
 
 // backupShown is what the commands show of a backup.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lanyard-id/lanyard/internal/atomicfile"
 	"github.com/lanyard-id/lanyard/internal/token"
 )
 
@@ -73,11 +74,7 @@ func (f *workloadFlags) project(ctx context.Context, dir string) (*pod, error) {
 		if err != nil {
 			return err
 		}
-		// Replaced at once: a reader finds the old token or the new one.
-		if err := os.WriteFile(p.file+".new", []byte(text), 0o600); err != nil {
-			return err
-		}
-		return os.Rename(p.file+".new", p.file)
+		return atomicfile.Write(p.file, []byte(text), 0o600)
 	}
 	if err := write(); err != nil {
 		return nil, fmt.Errorf("projecting the service-account token: %w", err)

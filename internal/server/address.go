@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/lanyard-id/lanyard/internal/atomicfile"
 )
 
 // portFileName holds the HTTPS port of the last start.
@@ -86,7 +88,7 @@ func readPort(file string) (int, error) {
 }
 
 func keepPort(l net.Listener, file string) (net.Listener, error) {
-	if err := writeFile(file, []byte(strconv.Itoa(portOf(l))+"\n"), 0o600); err != nil {
+	if err := atomicfile.Write(file, []byte(strconv.Itoa(portOf(l))+"\n"), 0o600); err != nil {
 		l.Close()
 		return nil, err
 	}

@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/lanyard-id/lanyard/internal/atomicfile"
 )
 
 // envFileName is the environment file's name in the data directory, by default.
@@ -89,7 +91,7 @@ func (e Environment) Write(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("writing the environment file: %w", err)
 	}
-	return writeFile(path, append(b, '\n'), 0o600)
+	return atomicfile.Write(path, append(b, '\n'), 0o600)
 }
 
 // formerEnvironments gives the environment files of earlier runs on the data

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/lanyard-id/lanyard/internal/atomicfile"
 	"github.com/lanyard-id/lanyard/internal/store"
 )
 
@@ -136,7 +137,7 @@ func (r *restore) make(file string, content []byte) error {
 		return err
 	}
 	r.made = append(r.made, file)
-	return writeFile(file, content, 0o600)
+	return atomicfile.Write(file, content, 0o600)
 }
 
 // undo removes what was made.

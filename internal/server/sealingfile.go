@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/lanyard-id/lanyard/internal/atomicfile"
 	"github.com/lanyard-id/lanyard/internal/store"
 )
 
@@ -119,13 +120,17 @@ func (k *SealingKeys) write() error {
 	if ok && os.Geteuid() != 0 && int(owner.Uid) != os.Geteuid() {
 		return fmt.Errorf("writing the sealing keys: %s belongs to another user, whose cloud could not read it afterwards: run this as that user", file)
 	}
-	return replaceFile(file, []byte(text.String()), func(f *os.File) error {
+	return atomicfile.Replace(file, func(f *os.File) error {
 		if ok && os.Geteuid() == 0 {
 			if err := f.Chown(int(owner.Uid), int(owner.Gid)); err != nil {
 				return err
 			}
 		}
-		return f.Chmod(fi.Mode().Perm())
+		if err := f.Chmod(fi.Mode().Perm()); err != nil {
+			return err
+		}
+		_, err := f.WriteString(text.String())
+		return err
 	})
 }
 

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/lanyard-id/lanyard/internal/atomicfile"
 )
 
 // File names in the data directory.
@@ -34,7 +36,7 @@ func BundleFile(caFile string) string { return filepath.Join(filepath.Dir(caFile
 // gives the CA certificate's path. Neither is secret.
 func writeTrust(dir string, ca []byte) (caFile string, err error) {
 	caFile = filepath.Join(dir, caFileName)
-	if err := writeFile(caFile, ca, 0o644); err != nil {
+	if err := atomicfile.Write(caFile, ca, 0o644); err != nil {
 		return "", err
 	}
 	bundle := BundleFile(caFile)
@@ -45,7 +47,7 @@ func writeTrust(dir string, ca []byte) (caFile string, err error) {
 	if len(system) > 0 && !bytes.HasSuffix(system, []byte("\n")) {
 		system = append(system, '\n')
 	}
-	return caFile, writeFile(bundle, append(system, ca...), 0o644)
+	return caFile, atomicfile.Write(bundle, append(system, ca...), 0o644)
 }
 
 // systemAuthorities reads what this process's environment trusts: SSL_CERT_FILE,
@@ -66,38 +68,4 @@ func systemAuthorities(bundle string) ([]byte, error) {
 		}
 	}
 	return nil, nil
-}
-
-// writeFile replaces a file at once: readers see the old content or the new,
-// and after a crash one of them is there.
-func writeFile(path string, content []byte, mode fs.FileMode) error {
-	return replaceFile(path, content, func(f *os.File) error { return f.Chmod(mode) })
-}
-
-// replaceFile is writeFile, where own gives the new file its mode and owner
-// before anyone else sees it.
-func replaceFile(path string, content []byte, own func(*os.File) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			err = errors.Join(fmt.Errorf("writing %s: %w", path, err), os.Remove(f.Name()))
-		}
-	}()
-	if err := own(f); err != nil {
-		return err
-	}
-	if _, err := f.Write(content); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }
