@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/cloudtest"
 	"github.com/lanyard-id/lanyard/internal/store"
 	"github.com/lanyard-id/lanyard/internal/token"
 )
@@ -37,10 +38,10 @@ func TestEveryOperationIsGuarded(t *testing.T) {
 		status int
 	}{
 		"none":               {"", 401},
-		"another tenant":     {w.token("foreign"), 401},
-		"Resource Manager's": {w.token("officer", func(c *token.Claims) { c.Audience = testCloud.ResourceManager() }), 401},
-		"no role":            {w.token("nobody"), 403},
-		"Owner":              {w.token("owner"), 403},
+		"another tenant":     {w.Token("foreign"), 401},
+		"Resource Manager's": {w.Token("officer", func(c *token.Claims) { c.Audience = testCloud.ResourceManager() }), 401},
+		"no role":            {w.Token("nobody"), 403},
+		"Owner":              {w.Token("owner"), 403},
 	}
 	for name, tok := range tokens {
 		for _, e := range every {
@@ -49,10 +50,10 @@ func TestEveryOperationIsGuarded(t *testing.T) {
 				r.Header.Set("Authorization", "Bearer "+tok.raw)
 			}
 			a := w.send(r)
-			if a.status != tok.status {
-				t.Errorf("%s: %s %s: %d, want %d", name, e.method, e.path, a.status, tok.status)
+			if a.Status != tok.status {
+				t.Errorf("%s: %s %s: %d, want %d", name, e.method, e.path, a.Status, tok.status)
 			}
-			if challenged := a.header.Get("WWW-Authenticate") != ""; challenged != (tok.status == 401) {
+			if challenged := a.Header.Get("WWW-Authenticate") != ""; challenged != (tok.status == 401) {
 				t.Errorf("%s: %s %s: challenged is %t", name, e.method, e.path, challenged)
 			}
 		}
@@ -62,8 +63,8 @@ func TestEveryOperationIsGuarded(t *testing.T) {
 			if who == "officer" && e.path == "/certificates/contacts" {
 				continue
 			}
-			if a := w.do(who, "one", e.method, e.path+v, e.body); a.status == 401 || a.status == 403 {
-				t.Errorf("%s is refused %s %s: %s", who, e.method, e.path, a.body)
+			if a := w.do(who, "one", e.method, e.path+v, e.body); a.Status == 401 || a.Status == 403 {
+				t.Errorf("%s is refused %s %s: %s", who, e.method, e.path, a.Body)
 			}
 		}
 	}
@@ -76,10 +77,10 @@ func TestBodyIsNotReadFirst(t *testing.T) {
 	for _, who := range []string{"", "nobody"} {
 		r := httptest.NewRequestWithContext(t.Context(), "PUT", "https://"+host("one")+"/secrets/db"+v, unreadable{t})
 		if who != "" {
-			r.Header.Set("Authorization", "Bearer "+w.token(who))
+			r.Header.Set("Authorization", "Bearer "+w.Token(who))
 		}
-		if a := w.send(r); a.status != 401 && a.status != 403 {
-			t.Errorf("%d %s", a.status, a.body)
+		if a := w.send(r); a.Status != 401 && a.Status != 403 {
+			t.Errorf("%d %s", a.Status, a.Body)
 		}
 	}
 }
@@ -96,29 +97,11 @@ func (u unreadable) Read([]byte) (int, error) {
 func TestAccessPolicies(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	var inner, outer string
-	_, err := w.store.Update(t.Context(), func(tx *store.Tx) error {
-		member, err := w.dir.CreateUser(tx, tenantID, "ada@"+tenantID[28:]+".example.com", "Ada")
-		if err != nil {
-			return err
-		}
-		principals := []string{member.ObjectID}
-		for _, name := range []string{"inner", "outer"} {
-			g, err := w.dir.CreateGroup(tx, tenantID, name)
-			if err != nil {
-				return err
-			}
-			if err := w.dir.AddMember(tx, tenantID, g.ObjectID, principals[len(principals)-1]); err != nil {
-				return err
-			}
-			principals = append(principals, g.ObjectID)
-		}
-		inner, outer = principals[0], principals[2]
-		return nil
-	})
-	must(t, err)
+	ada := w.User(tenantID, "ada").ObjectID
+	w.Group(tenantID, "inner", "ada")
+	outer := w.Group(tenantID, "outer", "inner").ObjectID
 	user := func(c *token.Claims) {
-		c.ObjectID, c.Subject, c.IDType, c.UPN, c.Scopes = inner, inner, token.IDTypeUser, "ada@example.com", "user_impersonation"
+		c.ObjectID, c.Subject, c.IDType, c.UPN, c.Scopes = ada, ada, token.IDTypeUser, "ada@example.com", "user_impersonation"
 	}
 	inToken := func(c *token.Claims) { c.Groups = []string{"99999999-0000-0000-0000-000000000001"} }
 	for name, tt := range map[string]struct {
@@ -126,26 +109,26 @@ func TestAccessPolicies(t *testing.T) {
 		token  string
 		want   int
 	}{
-		"through nested groups":    {AccessPolicy{ObjectID: outer, Secrets: []string{"list"}}, w.token("nobody", user), 200},
-		"case":                     {AccessPolicy{ObjectID: strings.ToUpper(outer), Secrets: []string{"LIST"}}, w.token("nobody", user), 200},
-		"a group of the token":     {AccessPolicy{ObjectID: "99999999-0000-0000-0000-000000000001", Secrets: []string{"list"}}, w.token("nobody", inToken), 200},
-		"another group":            {AccessPolicy{ObjectID: "99999999-0000-0000-0000-000000000002", Secrets: []string{"list"}}, w.token("nobody", inToken), 403},
-		"another permission":       {AccessPolicy{ObjectID: principals["nobody"], Secrets: []string{"get", "set"}}, w.token("nobody"), 403},
-		"certificates' permission": {AccessPolicy{ObjectID: principals["nobody"], Certificates: []string{"all"}}, w.token("nobody"), 403},
-		"user through the application": {AccessPolicy{ObjectID: inner, ApplicationID: w.claims("nobody").AppID, Secrets: []string{"list"}},
-			w.token("nobody", user), 200},
-		"user through another application": {AccessPolicy{ObjectID: inner, ApplicationID: w.claims("reader").AppID, Secrets: []string{"list"}},
-			w.token("nobody", user), 403},
-		"the application alone": {AccessPolicy{ObjectID: principals["nobody"], ApplicationID: w.claims("nobody").AppID, Secrets: []string{"list"}},
-			w.token("nobody"), 403},
+		"through nested groups":    {AccessPolicy{ObjectID: outer, Secrets: []string{"list"}}, w.Token("nobody", user), 200},
+		"case":                     {AccessPolicy{ObjectID: strings.ToUpper(outer), Secrets: []string{"LIST"}}, w.Token("nobody", user), 200},
+		"a group of the token":     {AccessPolicy{ObjectID: "99999999-0000-0000-0000-000000000001", Secrets: []string{"list"}}, w.Token("nobody", inToken), 200},
+		"another group":            {AccessPolicy{ObjectID: "99999999-0000-0000-0000-000000000002", Secrets: []string{"list"}}, w.Token("nobody", inToken), 403},
+		"another permission":       {AccessPolicy{ObjectID: principals["nobody"], Secrets: []string{"get", "set"}}, w.Token("nobody"), 403},
+		"certificates' permission": {AccessPolicy{ObjectID: principals["nobody"], Certificates: []string{"all"}}, w.Token("nobody"), 403},
+		"user through the application": {AccessPolicy{ObjectID: ada, ApplicationID: w.Claims("nobody").AppID, Secrets: []string{"list"}},
+			w.Token("nobody", user), 200},
+		"user through another application": {AccessPolicy{ObjectID: ada, ApplicationID: w.Claims("reader").AppID, Secrets: []string{"list"}},
+			w.Token("nobody", user), 403},
+		"the application alone": {AccessPolicy{ObjectID: principals["nobody"], ApplicationID: w.Claims("nobody").AppID, Secrets: []string{"list"}},
+			w.Token("nobody"), 403},
 	} {
 		vault, _ := w.vaults.Vault("policies")
 		vault.AccessPolicies = []AccessPolicy{tt.policy}
 		w.vaults.set(vault)
 		r := httptest.NewRequestWithContext(t.Context(), "GET", "https://"+host("policies")+"/secrets"+v, nil)
 		r.Header.Set("Authorization", "Bearer "+tt.token)
-		if a := w.send(r); a.status != tt.want {
-			t.Errorf("%s: %d, want %d: %s", name, a.status, tt.want, a.body)
+		if a := w.send(r); a.Status != tt.want {
+			t.Errorf("%s: %d, want %d: %s", name, a.Status, tt.want, a.Body)
 		}
 	}
 }
@@ -180,10 +163,10 @@ func TestPeerOfTheServer(t *testing.T) {
 	w := newWorld(t)
 	ctx := azure.WithRequest(t.Context(), azure.Request{RemoteAddr: "10.1.0.1:5", RequestID: "id"})
 	r := httptest.NewRequestWithContext(ctx, "GET", "https://"+host("walled")+"/secrets"+v, nil)
-	r.Header.Set("Authorization", "Bearer "+w.token("officer"))
-	a := w.send(r).want(t, 200)
-	if a.header.Get("X-Ms-Request-Id") != "id" {
-		t.Error(a.header)
+	r.Header.Set("Authorization", "Bearer "+w.Token("officer"))
+	a := w.send(r).Want(t, 200)
+	if a.Header.Get("X-Ms-Request-Id") != "id" {
+		t.Error(a.Header)
 	}
 }
 
@@ -194,47 +177,44 @@ func TestNothingLeaks(t *testing.T) {
 	const value = "sup3r-s3cret-value"
 	w := newWorld(t)
 	w.set("one", "db", value)
-	w.do("reader", "one", "GET", "/secrets/db"+v, "").want(t, 200)
-	w.do("nobody", "one", "GET", "/secrets/db"+v, "").want(t, 403)
-	w.do("nobody", "policies", "PUT", "/secrets/db"+v, `{"value":"`+value+`"}`).want(t, 200)
-	w.do("officer", "policies", "GET", "/secrets/db"+v, "").want(t, 403)
-	w.do("officer", "closed", "GET", "/secrets/db"+v, "").want(t, 403)
-	w.do("officer", "one", "PUT", "/secrets/db"+v, `{"value":"`+value+`","attributes":{"exp":"`+value+`"}}`).want(t, 400)
-	w.do("officer", "one", "PUT", "/secrets/db"+v, `{"value":"`+value).want(t, 400)
+	w.do("reader", "one", "GET", "/secrets/db"+v, "").Want(t, 200)
+	w.do("nobody", "one", "GET", "/secrets/db"+v, "").Want(t, 403)
+	w.do("nobody", "policies", "PUT", "/secrets/db"+v, `{"value":"`+value+`"}`).Want(t, 200)
+	w.do("officer", "policies", "GET", "/secrets/db"+v, "").Want(t, 403)
+	w.do("officer", "closed", "GET", "/secrets/db"+v, "").Want(t, 403)
+	w.do("officer", "one", "PUT", "/secrets/db"+v, `{"value":"`+value+`","attributes":{"exp":"`+value+`"}}`).Want(t, 400)
+	w.do("officer", "one", "PUT", "/secrets/db"+v, `{"value":"`+value).Want(t, 400)
 	// A value that has been tampered with cannot be opened: an error that is
 	// logged.
-	page, err := w.store.List(t.Context(), "keyvault/one/instance-one/values/", store.ListOptions{})
-	must(t, err)
+	page, err := w.Store.List(t.Context(), "keyvault/one/instance-one/values/", store.ListOptions{})
+	cloudtest.Must(t, err)
 	if bytes.Contains(page.Entries[0].Value, []byte(value)) {
 		t.Error("the store holds the value in clear")
 	}
-	_, err = w.store.Update(t.Context(), func(tx *store.Tx) error {
+	w.Update(func(tx *store.Tx) error {
 		tx.Put(page.Entries[0].Key, page.Entries[0].Value[:len(page.Entries[0].Value)-1])
 		return nil
 	})
-	must(t, err)
-	a := w.do("reader", "one", "GET", "/secrets/db"+v, "").want(t, 500)
-	if !strings.Contains(a.body, "An internal error occurred.") || strings.Contains(a.body, "seal") {
-		t.Error(a.body)
+	a := w.do("reader", "one", "GET", "/secrets/db"+v, "").Want(t, 500)
+	if !strings.Contains(a.Body, "An internal error occurred.") || strings.Contains(a.Body, "seal") {
+		t.Error(a.Body)
 	}
-	must(t, w.audit.Flush())
-	log, err := os.ReadFile(w.auditLog)
-	must(t, err)
-	for name, text := range map[string]string{"log": w.logs.String(), "audit log": string(log)} {
-		for _, secret := range []string{value, w.token("reader")[:40]} {
+	log := w.AuditText()
+	for name, text := range map[string]string{"log": w.Log.String(), "audit log": log} {
+		for _, secret := range []string{value, w.Token("reader")[:40]} {
 			if strings.Contains(text, secret) {
 				t.Errorf("the %s holds %q", name, secret)
 			}
 		}
 	}
-	if !strings.Contains(w.logs.String(), "key vault request failed") {
+	if !strings.Contains(w.Log.String(), "key vault request failed") {
 		t.Error("the failure was not logged")
 	}
 	for _, want := range []string{
 		`"no access policy grants secrets get"`, `"an access policy grants secrets set"`, "the vault's firewall refuses",
 		`"action":"` + actionGet + `"`,
 	} {
-		if !strings.Contains(string(log), want) {
+		if !strings.Contains(log, want) {
 			t.Errorf("the audit log has no %s", want)
 		}
 	}
@@ -247,8 +227,8 @@ func TestNothingLeaks(t *testing.T) {
 func TestNoAuditNoAnswer(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	must(t, w.audit.Close())
-	w.do("reader", "one", "GET", "/secrets/db"+v, "").want(t, 503)
-	w.do("reader", "policies", "GET", "/secrets/db"+v, "").want(t, 503)
-	w.do("reader", "closed", "GET", "/secrets/db"+v, "").want(t, 503)
+	cloudtest.Must(t, w.Audit.Close())
+	w.do("reader", "one", "GET", "/secrets/db"+v, "").Want(t, 503)
+	w.do("reader", "policies", "GET", "/secrets/db"+v, "").Want(t, 503)
+	w.do("reader", "closed", "GET", "/secrets/db"+v, "").Want(t, 503)
 }

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+
+	"github.com/lanyard-id/lanyard/internal/cloudtest"
 )
 
 // BenchmarkGetSecret is the plane's main request, over a real connection,
@@ -13,17 +15,17 @@ import (
 func BenchmarkGetSecret(b *testing.B) {
 	w := newWorld(b)
 	w.set("one", "db", "the value of a secret of the usual length")
-	measure(b, w.handler, w.token("reader"))
+	measure(b, w.handler, w.Token("reader"))
 }
 
 func BenchmarkEcho(b *testing.B) {
 	w := newWorld(b)
 	w.set("one", "db", "the value of a secret of the usual length")
-	body := w.do("reader", "one", "GET", "/secrets/db"+v, "").want(b, 200).body
+	body := w.do("reader", "one", "GET", "/secrets/db"+v, "").Want(b, 200).Body
 	measure(b, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
 		fmt.Fprint(w, body)
-	}), w.token("reader"))
+	}), w.Token("reader"))
 }
 
 func measure(b *testing.B, h http.Handler, token string) {
@@ -34,13 +36,13 @@ func measure(b *testing.B, h http.Handler, token string) {
 	defer client.CloseIdleConnections()
 	for b.Loop() {
 		r, err := http.NewRequestWithContext(b.Context(), http.MethodGet, server.URL+"/secrets/db"+v, nil)
-		must(b, err)
+		cloudtest.Must(b, err)
 		r.Host = host("one")
 		r.Header.Set("Authorization", "Bearer "+token)
 		res, err := client.Do(r)
-		must(b, err)
+		cloudtest.Must(b, err)
 		body, err := io.ReadAll(res.Body)
-		must(b, err)
+		cloudtest.Must(b, err)
 		res.Body.Close()
 		if res.StatusCode != http.StatusOK || len(body) == 0 {
 			b.Fatal(res.Status, string(body))

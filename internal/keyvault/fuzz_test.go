@@ -90,19 +90,19 @@ func FuzzHost(f *testing.F) {
 func FuzzRestore(f *testing.F) {
 	w := newWorld(f)
 	w.set("one", "s", "x")
-	blob := w.do("officer", "one", "POST", "/secrets/s/backup"+v, "").want(f, 200).body
+	blob := w.do("officer", "one", "POST", "/secrets/s/backup"+v, "").Want(f, 200).Body
 	f.Add(blob)
 	f.Add(`{"value":""}`)
 	f.Add(`{"value":"TGFueWFyZEtleVZhdWx0U2VjcmV0QmFja3VwMQA"}`)
 	f.Fuzz(func(t *testing.T, body string) {
 		here := *w
-		here.t = t
+		here.Cloud = w.In(t)
 		a := here.do("officer", "two", "POST", "/secrets/restore"+v, body)
 		switch {
-		case a.status == 400, a.status == 409, a.status == 413:
-		case a.status == 200 && strings.Contains(body, blob[10:len(blob)-2]):
+		case a.Status == 400, a.Status == 409, a.Status == 413:
+		case a.Status == 200 && strings.Contains(body, blob[10:len(blob)-2]):
 		default:
-			t.Fatalf("%q: %d %s", body, a.status, a.body)
+			t.Fatalf("%q: %d %s", body, a.Status, a.Body)
 		}
 	})
 }

@@ -11,15 +11,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lanyard-id/lanyard/internal/cloudtest"
 	"github.com/lanyard-id/lanyard/internal/store"
 )
 
 // count gives the number of keys under a prefix.
 func (w *world) count(prefix string) int {
-	w.t.Helper()
-	page, err := w.store.List(w.t.Context(), prefix, store.ListOptions{KeysOnly: true})
-	must(w.t, err)
-	return len(page.Entries)
+	w.TB.Helper()
+	return len(w.Entries(prefix))
 }
 
 // Purging leaves nothing behind, neither of the secret nor in the schedule.
@@ -30,15 +29,15 @@ func TestPurgeRemovesAll(t *testing.T) {
 		w.set("one", "db", "x")
 	}
 	w.set("one", "db2", "x") // the neighbour, whose name has the same beginning
-	w.do("officer", "one", "DELETE", "/secrets/db"+v, "").want(t, 200)
-	w.do("officer", "one", "DELETE", "/deletedsecrets/db"+v, "").want(t, 204)
+	w.do("officer", "one", "DELETE", "/secrets/db"+v, "").Want(t, 200)
+	w.do("officer", "one", "DELETE", "/deletedsecrets/db"+v, "").Want(t, 204)
 	if n := w.count("keyvault/"); n != 3 {
 		t.Errorf("%d keys are left, want the neighbour's 3", n)
 	}
 	if n := w.count(schedulePrefix); n != 0 {
 		t.Errorf("the schedule has %d entries", n)
 	}
-	w.do("officer", "one", "GET", "/secrets/db2"+v, "").want(t, 200)
+	w.do("officer", "one", "GET", "/secrets/db2"+v, "").Want(t, 200)
 }
 
 // The sweep purges what is due, no sooner.
@@ -51,28 +50,28 @@ func TestSweep(t *testing.T) {
 	w.set("one", "young", "x")
 	w.set("one", "live", "x")
 	w.set("one", "recovered", "x")
-	w.do("officer", "one", "DELETE", "/secrets/old"+v, "").want(t, 200)
-	w.do("officer", "one", "DELETE", "/secrets/recovered"+v, "").want(t, 200)
-	w.clock.Advance(time.Hour)
-	w.do("officer", "one", "DELETE", "/secrets/young"+v, "").want(t, 200)
-	w.do("officer", "one", "POST", "/deletedsecrets/recovered/recover"+v, "").want(t, 200)
+	w.do("officer", "one", "DELETE", "/secrets/old"+v, "").Want(t, 200)
+	w.do("officer", "one", "DELETE", "/secrets/recovered"+v, "").Want(t, 200)
+	w.Clock.Advance(time.Hour)
+	w.do("officer", "one", "DELETE", "/secrets/young"+v, "").Want(t, 200)
+	w.do("officer", "one", "POST", "/deletedsecrets/recovered/recover"+v, "").Want(t, 200)
 
-	w.clock.Advance(90*24*time.Hour - time.Hour - time.Second)
-	must(t, w.handler.Sweep(t.Context()))
+	w.Clock.Advance(90*24*time.Hour - time.Hour - time.Second)
+	cloudtest.Must(t, w.handler.Sweep(t.Context()))
 	if n := w.count("keyvault/"); n != 120*2+1+3*3 {
 		t.Fatalf("%d keys before the time is over", n)
 	}
-	w.clock.Advance(time.Second)
-	must(t, w.handler.Sweep(t.Context()))
+	w.Clock.Advance(time.Second)
+	cloudtest.Must(t, w.handler.Sweep(t.Context()))
 	if n := w.count("keyvault/"); n != 3*3 {
 		t.Errorf("%d keys are left, want those of three secrets", n)
 	}
 	if n := w.count(schedulePrefix); n != 1 {
 		t.Errorf("the schedule has %d entries, want the young secret's", n)
 	}
-	w.do("officer", "one", "GET", "/deletedsecrets/young"+v, "").want(t, 200)
-	w.do("officer", "one", "GET", "/secrets/recovered"+v, "").want(t, 200)
-	w.do("officer", "one", "GET", "/secrets/live"+v, "").want(t, 200)
+	w.do("officer", "one", "GET", "/deletedsecrets/young"+v, "").Want(t, 200)
+	w.do("officer", "one", "GET", "/secrets/recovered"+v, "").Want(t, 200)
+	w.do("officer", "one", "GET", "/secrets/live"+v, "").Want(t, 200)
 }
 
 // A name that was set again before the sweep came keeps its new life.
@@ -80,11 +79,11 @@ func TestSweepKeepsTheNewLife(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.set("one", "s", "old")
-	w.do("officer", "one", "DELETE", "/secrets/s"+v, "").want(t, 200)
-	w.clock.Advance(90 * 24 * time.Hour)
+	w.do("officer", "one", "DELETE", "/secrets/s"+v, "").Want(t, 200)
+	w.Clock.Advance(90 * 24 * time.Hour)
 	w.set("one", "s", "new")
-	must(t, w.handler.Sweep(t.Context()))
-	b := parse[bundle](t, w.do("officer", "one", "GET", "/secrets/s"+v, "").want(t, 200))
+	cloudtest.Must(t, w.handler.Sweep(t.Context()))
+	b := cloudtest.Decode[bundle](t, w.do("officer", "one", "GET", "/secrets/s"+v, "").Want(t, 200))
 	if string(*b.Value) != "new" {
 		t.Errorf("the value is %q", string(*b.Value))
 	}
@@ -98,10 +97,10 @@ func TestSweepResumes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.set("one", "s", "x")
-	w.do("officer", "one", "DELETE", "/secrets/s"+v, "").want(t, 200)
-	w.clock.Advance(90 * 24 * time.Hour)
+	w.do("officer", "one", "DELETE", "/secrets/s"+v, "").Want(t, 200)
+	w.Clock.Advance(90 * 24 * time.Hour)
 	// What a sweep has done when it dies after its first transaction.
-	_, err := w.store.Update(t.Context(), func(tx *store.Tx) error {
+	w.Update(func(tx *store.Tx) error {
 		tx.Delete("keyvault/one/instance-one/deletedsecrets/s")
 		entries, err := tx.List(schedulePrefix)
 		for _, e := range entries {
@@ -109,8 +108,7 @@ func TestSweepResumes(t *testing.T) {
 		}
 		return err
 	})
-	must(t, err)
-	must(t, w.handler.Sweep(t.Context()))
+	cloudtest.Must(t, w.handler.Sweep(t.Context()))
 	if n := w.count("keyvault/") + w.count(schedulePrefix); n != 0 {
 		t.Errorf("%d keys are left", n)
 	}
@@ -122,14 +120,14 @@ func TestSweepSeesRecovery(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.set("one", "s", "x")
-	w.do("officer", "one", "DELETE", "/secrets/s"+v, "").want(t, 200)
-	page, err := w.store.List(t.Context(), schedulePrefix, store.ListOptions{KeysOnly: true})
-	must(t, err)
+	w.do("officer", "one", "DELETE", "/secrets/s"+v, "").Want(t, 200)
+	page, err := w.Store.List(t.Context(), schedulePrefix, store.ListOptions{KeysOnly: true})
+	cloudtest.Must(t, err)
 	at, where, life, err := parseScheduled(page.Entries[0].Key)
-	must(t, err)
-	w.do("officer", "one", "POST", "/deletedsecrets/s/recover"+v, "").want(t, 200)
-	must(t, w.handler.sweepOne(t.Context(), where, life, at))
-	w.do("officer", "one", "GET", "/secrets/s"+v, "").want(t, 200)
+	cloudtest.Must(t, err)
+	w.do("officer", "one", "POST", "/deletedsecrets/s/recover"+v, "").Want(t, 200)
+	cloudtest.Must(t, w.handler.sweepOne(t.Context(), where, life, at))
+	w.do("officer", "one", "GET", "/secrets/s"+v, "").Want(t, 200)
 }
 
 // A schedule's key that no one could have written is complained of.
@@ -150,10 +148,10 @@ func TestParseScheduled(t *testing.T) {
 func TestSweepYields(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	lock, err := w.store.TryLock(t.Context(), sweepLock, time.Minute)
-	must(t, err)
-	must(t, w.handler.Sweep(t.Context()))
-	must(t, lock.Unlock(t.Context()))
+	lock, err := w.Store.TryLock(t.Context(), sweepLock, time.Minute)
+	cloudtest.Must(t, err)
+	cloudtest.Must(t, w.handler.Sweep(t.Context()))
+	cloudtest.Must(t, lock.Unlock(t.Context()))
 }
 
 func TestRunEndsWithItsContext(t *testing.T) {
@@ -173,7 +171,7 @@ func TestVaultInstances(t *testing.T) {
 	again, _ := w.vaults.Vault("one")
 	again.Instance = "another"
 	w.vaults.set(again)
-	w.do("officer", "one", "GET", "/secrets/s"+v, "").want(t, 404)
+	w.do("officer", "one", "GET", "/secrets/s"+v, "").Want(t, 404)
 	if got := w.pages("one", "/secrets"+v); len(got[0]) != 0 {
 		t.Errorf("the new vault has %v", got)
 	}
@@ -188,16 +186,15 @@ func TestPurgeVault(t *testing.T) {
 	w.set("two", "s", "x")
 	calls := 0
 	for more := true; more; calls++ {
-		_, err := w.store.Update(t.Context(), func(tx *store.Tx) (err error) {
+		w.Update(func(tx *store.Tx) (err error) {
 			more, err = w.handler.Purge(t.Context(), tx, "ONE")
 			return err
 		})
-		must(t, err)
 	}
 	if n := w.count("keyvault/one/"); n != 0 || calls < 2 {
 		t.Errorf("%d keys are left after %d calls", n, calls)
 	}
-	w.do("officer", "two", "GET", "/secrets/s"+v, "").want(t, 200)
+	w.do("officer", "two", "GET", "/secrets/s"+v, "").Want(t, 200)
 }
 
 // The largest backup: 500 versions come back, in order, in a vault elsewhere.
@@ -205,15 +202,15 @@ func TestBackupOfManyVersions(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.write(t, "one", "s", maxBackupVersions, 2000)
-	a := w.do("officer", "one", "POST", "/secrets/s/backup"+v, "").want(t, 200)
-	w.do("officer", "two", "POST", "/secrets/restore"+v, a.body).want(t, 200)
+	a := w.do("officer", "one", "POST", "/secrets/s/backup"+v, "").Want(t, 200)
+	w.do("officer", "two", "POST", "/secrets/restore"+v, a.Body).Want(t, 200)
 	from, to := w.pages("one", "/secrets/s/versions"+v), w.pages("two", "/secrets/s/versions"+v)
 	if !slices.Equal(slices.Concat(from...), slices.Concat(to...)) {
 		t.Error("the restored versions are others")
 	}
 	for _, id := range to[7] {
-		one, two := w.do("officer", "one", "GET", "/secrets/s/"+id+v, ""), w.do("officer", "two", "GET", "/secrets/s/"+id+v, "").want(t, 200)
-		if *parse[bundle](t, one).Value != *parse[bundle](t, two).Value {
+		one, two := w.do("officer", "one", "GET", "/secrets/s/"+id+v, ""), w.do("officer", "two", "GET", "/secrets/s/"+id+v, "").Want(t, 200)
+		if *cloudtest.Decode[bundle](t, one).Value != *cloudtest.Decode[bundle](t, two).Value {
 			t.Errorf("version %s has another value", id)
 		}
 	}
@@ -221,7 +218,7 @@ func TestBackupOfManyVersions(t *testing.T) {
 		t.Errorf("the schedule has %d entries", n)
 	}
 	w.write(t, "one", "t", maxBackupVersions+1, 1)
-	w.do("officer", "one", "POST", "/secrets/t/backup"+v, "").want(t, 400)
+	w.do("officer", "one", "POST", "/secrets/t/backup"+v, "").Want(t, 400)
 }
 
 // A backup that could not come back is not made.
@@ -229,12 +226,12 @@ func TestBackupThatIsTooLarge(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(c *Config) { c.MaxBody = 4096 })
 	w.write(t, "one", "fits", 1, 1000)
-	a := w.do("officer", "one", "POST", "/secrets/fits/backup"+v, "").want(t, 200)
-	w.do("officer", "two", "POST", "/secrets/restore"+v, a.body).want(t, 200)
+	a := w.do("officer", "one", "POST", "/secrets/fits/backup"+v, "").Want(t, 200)
+	w.do("officer", "two", "POST", "/secrets/restore"+v, a.Body).Want(t, 200)
 	w.write(t, "one", "large", 3, 1000)
-	a = w.do("officer", "one", "POST", "/secrets/large/backup"+v, "").want(t, 400)
-	if !strings.Contains(a.body, "too large for a backup") {
-		t.Error(a.body)
+	a = w.do("officer", "one", "POST", "/secrets/large/backup"+v, "").Want(t, 400)
+	if !strings.Contains(a.Body, "too large for a backup") {
+		t.Error(a.Body)
 	}
 }
 
@@ -249,9 +246,8 @@ func (w *world) write(t *testing.T, vault, name string, n, size int) {
 		})
 	}
 	s := secret{Name: name, Life: newID(), Current: versions[n-1].version}
-	must(t, w.handler.writeVersions(t.Context(), at, s.Life, versions))
-	_, err := w.store.Update(t.Context(), func(tx *store.Tx) error { return store.PutJSON(tx, at.live(), s) })
-	must(t, err)
+	cloudtest.Must(t, w.handler.writeVersions(t.Context(), at, s.Life, versions))
+	w.Update(func(tx *store.Tx) error { return store.PutJSON(tx, at.live(), s) })
 }
 
 // A restore that died half way leaves nothing that can be seen, and the sweep
@@ -260,18 +256,17 @@ func TestRestoreThatDied(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	at := shelf{vault: "two/instance-two", name: "s"}
-	entry := at.scheduled(start.Unix()+restoreTime, "life")
-	_, err := w.store.Update(t.Context(), func(tx *store.Tx) error { tx.Put(entry, nil); return nil })
-	must(t, err)
-	must(t, w.handler.writeVersions(t.Context(), at, "life", []backupVersion{{version{ID: newID()}, []byte("x")}}))
-	w.do("officer", "two", "GET", "/secrets/s"+v, "").want(t, 404)
-	w.clock.Advance(restoreTime*time.Second - 1)
-	must(t, w.handler.Sweep(t.Context()))
+	entry := at.scheduled(cloudtest.Start.Unix()+restoreTime, "life")
+	w.Update(func(tx *store.Tx) error { tx.Put(entry, nil); return nil })
+	cloudtest.Must(t, w.handler.writeVersions(t.Context(), at, "life", []backupVersion{{version{ID: newID()}, []byte("x")}}))
+	w.do("officer", "two", "GET", "/secrets/s"+v, "").Want(t, 404)
+	w.Clock.Advance(restoreTime*time.Second - 1)
+	cloudtest.Must(t, w.handler.Sweep(t.Context()))
 	if n := w.count("keyvault/two/"); n != 2 {
 		t.Fatalf("%d keys of the restore while it may still run", n)
 	}
-	w.clock.Advance(1)
-	must(t, w.handler.Sweep(t.Context()))
+	w.Clock.Advance(1)
+	cloudtest.Must(t, w.handler.Sweep(t.Context()))
 	if n := w.count("keyvault/two/") + w.count(schedulePrefix); n != 0 {
 		t.Errorf("%d keys are left", n)
 	}
@@ -283,37 +278,36 @@ func TestRestoreThatIsTooSlow(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.set("one", "s", "x")
-	blob := w.do("officer", "one", "POST", "/secrets/s/backup"+v, "").want(t, 200).body
+	blob := w.do("officer", "one", "POST", "/secrets/s/backup"+v, "").Want(t, 200).Body
 	// The sweep comes while the body, which is read after the request's time was
 	// taken, is on its way; and marks the entry, which it finds to be due.
 	for _, mark := range []bool{false, true} {
 		b, err := w.handler.open(t.Context(), Vault{ID: vaultID("one"), Geography: "Europe"}, mustDecode(t, blob))
-		must(t, err)
+		cloudtest.Must(t, err)
 		s, err := b.secret()
-		must(t, err)
+		cloudtest.Must(t, err)
 		at := shelf{vault: "two/instance-two", name: "s"}
-		entry := at.scheduled(start.Unix()+restoreTime, s.Life)
-		_, err = w.store.Update(t.Context(), func(tx *store.Tx) error {
+		entry := at.scheduled(cloudtest.Start.Unix()+restoreTime, s.Life)
+		w.Update(func(tx *store.Tx) error {
 			if mark {
 				tx.Put(entry, []byte("sweeping"))
 			}
 			return nil
 		})
-		must(t, err)
-		r := &request{now: start, vault: Vault{ID: vaultID("two")}}
+		r := &request{now: cloudtest.Start, vault: Vault{ID: vaultID("two")}}
 		if err := w.handler.finishRestore(t.Context(), r, at, entry, s); err == nil {
 			t.Errorf("marked %t: the restore ended well", mark)
 		}
 	}
-	w.do("officer", "two", "GET", "/secrets/s"+v, "").want(t, 404)
+	w.do("officer", "two", "GET", "/secrets/s"+v, "").Want(t, 404)
 }
 
 func mustDecode(t *testing.T, body string) []byte {
 	t.Helper()
 	var b backupBody
-	must(t, json.Unmarshal([]byte(body), &b))
+	cloudtest.Must(t, json.Unmarshal([]byte(body), &b))
 	raw, err := base64.RawURLEncoding.DecodeString(*b.Value)
-	must(t, err)
+	cloudtest.Must(t, err)
 	return raw
 }
 
@@ -323,9 +317,9 @@ func TestBackupIsAuthentic(t *testing.T) {
 	w := newWorld(t)
 	const value = "the-value-of-the-secret"
 	w.set("one", "s", value)
-	blob := *parse[backupBody](t, w.do("officer", "one", "POST", "/secrets/s/backup"+v, "").want(t, 200)).Value
+	blob := *cloudtest.Decode[backupBody](t, w.do("officer", "one", "POST", "/secrets/s/backup"+v, "").Want(t, 200)).Value
 	raw, err := base64.RawURLEncoding.DecodeString(blob)
-	must(t, err)
+	cloudtest.Must(t, err)
 	if bytes.Contains(raw, []byte(value)) || bytes.Contains(raw, []byte(base64.StdEncoding.EncodeToString([]byte(value)))) {
 		t.Error("the backup holds the value in clear")
 	}
@@ -333,11 +327,11 @@ func TestBackupIsAuthentic(t *testing.T) {
 		changed := bytes.Clone(raw)
 		changed[i] ^= 0x40
 		body, err := json.Marshal(map[string]string{"value": base64.RawURLEncoding.EncodeToString(changed)})
-		must(t, err)
-		if a := w.do("officer", "two", "POST", "/secrets/restore"+v, string(body)); a.status != 400 {
-			t.Fatalf("byte %d changed: %d %s", i, a.status, a.body)
+		cloudtest.Must(t, err)
+		if a := w.do("officer", "two", "POST", "/secrets/restore"+v, string(body)); a.Status != 400 {
+			t.Fatalf("byte %d changed: %d %s", i, a.Status, a.Body)
 		}
 	}
 	// Padding, as some clients send it, does no harm.
-	w.do("officer", "two", "POST", "/secrets/restore"+v, `{"value":"`+blob+strings.Repeat("=", (4-len(blob)%4)%4)+`"}`).want(t, 200)
+	w.do("officer", "two", "POST", "/secrets/restore"+v, `{"value":"`+blob+strings.Repeat("=", (4-len(blob)%4)%4)+`"}`).Want(t, 200)
 }

@@ -11,13 +11,15 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/lanyard-id/lanyard/internal/cloudtest"
 )
 
 // pages follows nextLink from a path and gives the ids of all pages.
 func (w *world) pages(vault, path string) (pages [][]string) {
-	w.t.Helper()
+	w.TB.Helper()
 	for path != "" {
-		page := parse[list](w.t, w.do("officer", vault, "GET", path, "").want(w.t, 200))
+		page := cloudtest.Decode[list](w.TB, w.do("officer", vault, "GET", path, "").Want(w.TB, 200))
 		ids := []string{}
 		for _, item := range page.Value {
 			ids = append(ids, item.ID[strings.LastIndexByte(item.ID, '/')+1:])
@@ -26,9 +28,9 @@ func (w *world) pages(vault, path string) (pages [][]string) {
 		path = ""
 		if page.NextLink != nil {
 			next, err := url.Parse(*page.NextLink)
-			must(w.t, err)
+			cloudtest.Must(w.TB, err)
 			if next.Host != host(vault) || next.Query().Get("api-version") != "7.4" {
-				w.t.Fatalf("the link %s leads away", *page.NextLink)
+				w.TB.Fatalf("the link %s leads away", *page.NextLink)
 			}
 			path = next.RequestURI()
 		}
@@ -67,12 +69,12 @@ func TestPaging(t *testing.T) {
 	}
 	// Secrets that are due are left out without leaving a hole in the pages.
 	for _, name := range names {
-		w.do("officer", "one", "DELETE", "/secrets/"+name+v, "").want(t, 200)
+		w.do("officer", "one", "DELETE", "/secrets/"+name+v, "").Want(t, 200)
 		if name == "s12" {
-			w.clock.Advance(1e9)
+			w.Clock.Advance(1e9)
 		}
 	}
-	w.clock.Advance(90*24*3600*1e9 - 1e9) // the first 13 are over, the rest is not
+	w.Clock.Advance(90*24*3600*1e9 - 1e9) // the first 13 are over, the rest is not
 	if diff := cmp.Diff([][]string{names[13:23], names[23:]}, w.pages("one", "/deletedsecrets"+v+"&maxresults=10")); diff != "" {
 		t.Error(diff)
 	}
@@ -92,30 +94,30 @@ func TestPageSize(t *testing.T) {
 func TestLimits(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	put := func(body string) answer { return w.do("officer", "one", "PUT", "/secrets/s"+v, body) }
+	put := func(body string) cloudtest.Answer { return w.do("officer", "one", "PUT", "/secrets/s"+v, body) }
 	quoted := func(s string) string { return `{"value":"` + s + `"}` }
 
-	put(quoted(strings.Repeat("x", 25600))).want(t, 200)
-	put(quoted(strings.Repeat("x", 25601))).want(t, 400)
-	put(quoted(strings.Repeat("é", 12800))).want(t, 200)
-	put(quoted(strings.Repeat("é", 12801))).want(t, 400)
+	put(quoted(strings.Repeat("x", 25600))).Want(t, 200)
+	put(quoted(strings.Repeat("x", 25601))).Want(t, 400)
+	put(quoted(strings.Repeat("é", 12800))).Want(t, 200)
+	put(quoted(strings.Repeat("é", 12801))).Want(t, 400)
 	// The escaped form of the largest value fits; far more than that does not.
-	put(quoted(strings.Repeat(`\u0001`, 25600))).want(t, 200)
-	put(quoted(strings.Repeat("x", 1<<20))).want(t, 413)
-	put("{\"value\":\"\xff\"}").want(t, 400)
-	put(`{"value":"x"} {}`).want(t, 400)
-	put(`[]`).want(t, 400)
-	put(`null`).want(t, 400)
-	put(`{"value":"x","contentType":"`+strings.Repeat("é", 255)+`"}`).want(t, 200)
-	put(`{"value":"x","contentType":"`+strings.Repeat("é", 256)+`"}`).want(t, 400)
-	put(`{"value":"x","tags":{"":"y"}}`).want(t, 400)
-	put(`{"value":"x","tags":{"k":"`+strings.Repeat("y", 513)+`"}}`).want(t, 400)
-	put(`{"value":"x","attributes":{"exp":253402300800}}`).want(t, 400)
-	put(`{"value":"x","attributes":{"exp":1e30}}`).want(t, 400)
+	put(quoted(strings.Repeat(`\u0001`, 25600))).Want(t, 200)
+	put(quoted(strings.Repeat("x", 1<<20))).Want(t, 413)
+	put("{\"value\":\"\xff\"}").Want(t, 400)
+	put(`{"value":"x"} {}`).Want(t, 400)
+	put(`[]`).Want(t, 400)
+	put(`null`).Want(t, 400)
+	put(`{"value":"x","contentType":"`+strings.Repeat("é", 255)+`"}`).Want(t, 200)
+	put(`{"value":"x","contentType":"`+strings.Repeat("é", 256)+`"}`).Want(t, 400)
+	put(`{"value":"x","tags":{"":"y"}}`).Want(t, 400)
+	put(`{"value":"x","tags":{"k":"`+strings.Repeat("y", 513)+`"}}`).Want(t, 400)
+	put(`{"value":"x","attributes":{"exp":253402300800}}`).Want(t, 400)
+	put(`{"value":"x","attributes":{"exp":1e30}}`).Want(t, 400)
 
 	long := strings.Repeat("n", 127)
-	w.do("officer", "one", "PUT", "/secrets/"+long+v, quoted("x")).want(t, 200)
-	w.do("officer", "one", "PUT", "/secrets/"+long+"n"+v, quoted("x")).want(t, 400)
+	w.do("officer", "one", "PUT", "/secrets/"+long+v, quoted("x")).Want(t, 200)
+	w.do("officer", "one", "PUT", "/secrets/"+long+"n"+v, quoted("x")).Want(t, 400)
 }
 
 // Values come back byte by byte.
@@ -124,7 +126,7 @@ func TestValuesAreKept(t *testing.T) {
 	w := newWorld(t)
 	for _, value := range []string{"", "\x00\x01\n", `"\`, "<&>", "ü\u2028😀", strings.Repeat("\u007f", 1000)} {
 		w.set("one", "s", value)
-		got := parse[bundle](t, w.do("reader", "one", "GET", "/secrets/s"+v, "").want(t, 200))
+		got := cloudtest.Decode[bundle](t, w.do("reader", "one", "GET", "/secrets/s"+v, "").Want(t, 200))
 		if string(*got.Value) != value {
 			t.Errorf("set %q, got %q", value, string(*got.Value))
 		}
@@ -146,12 +148,12 @@ func TestConcurrentWrites(t *testing.T) {
 				value := fmt.Sprintf("value-%d-%d", i, j)
 				body, _ := json.Marshal(map[string]string{"value": value})
 				a := w.do("officer", "one", "PUT", "/secrets/s"+v, string(body))
-				if a.status == 409 {
+				if a.Status == 409 {
 					continue // lost too often: an answer, too
 				}
 				var b bundle
-				if err := json.Unmarshal([]byte(a.body), &b); a.status != 200 || err != nil {
-					t.Errorf("%d %s", a.status, a.body)
+				if err := json.Unmarshal([]byte(a.Body), &b); a.Status != 200 || err != nil {
+					t.Errorf("%d %s", a.Status, a.Body)
 					return
 				}
 				mu.Lock()
@@ -166,12 +168,12 @@ func TestConcurrentWrites(t *testing.T) {
 		t.Fatalf("%d versions are listed, %d were written", len(listed), len(values))
 	}
 	for id, value := range values {
-		got := parse[bundle](t, w.do("officer", "one", "GET", "/secrets/s/"+id+v, "").want(t, 200))
+		got := cloudtest.Decode[bundle](t, w.do("officer", "one", "GET", "/secrets/s/"+id+v, "").Want(t, 200))
 		if string(*got.Value) != value {
 			t.Errorf("version %s has %s, was written as %s", id, string(*got.Value), value)
 		}
 	}
-	current := parse[bundle](t, w.do("officer", "one", "GET", "/secrets/s"+v, "").want(t, 200))
+	current := cloudtest.Decode[bundle](t, w.do("officer", "one", "GET", "/secrets/s"+v, "").Want(t, 200))
 	id := current.ID[strings.LastIndexByte(current.ID, '/')+1:]
 	if values[id] != string(*current.Value) {
 		t.Errorf("the current version %s has %s, was written as %s", id, string(*current.Value), values[id])
@@ -189,7 +191,7 @@ func TestConcurrentLives(t *testing.T) {
 	for i := range 4 {
 		group.Go(func() {
 			for j := range 8 {
-				var a answer
+				var a cloudtest.Answer
 				switch (i + j) % 4 {
 				case 0:
 					a = w.do("officer", "one", "PUT", "/secrets/s"+v, `{"value":"x"}`)
@@ -200,8 +202,8 @@ func TestConcurrentLives(t *testing.T) {
 				case 3:
 					a = w.do("officer", "one", "DELETE", "/deletedsecrets/s"+v, "")
 				}
-				if a.status != 200 && a.status != 204 && a.status != 404 && a.status != 409 {
-					t.Errorf("%d %s", a.status, a.body)
+				if a.Status != 200 && a.Status != 204 && a.Status != 404 && a.Status != 409 {
+					t.Errorf("%d %s", a.Status, a.Body)
 				}
 			}
 		})
@@ -209,16 +211,16 @@ func TestConcurrentLives(t *testing.T) {
 	group.Wait()
 	live := w.do("officer", "one", "GET", "/secrets/s"+v, "")
 	deleted := w.do("officer", "one", "GET", "/deletedsecrets/s"+v, "")
-	if live.status == 200 && deleted.status == 200 {
+	if live.Status == 200 && deleted.Status == 200 {
 		t.Error("the secret is both live and deleted")
 	}
-	if live.status != 200 && live.status != 404 {
-		t.Errorf("%d %s", live.status, live.body)
+	if live.Status != 200 && live.Status != 404 {
+		t.Errorf("%d %s", live.Status, live.Body)
 	}
-	w.clock.Advance(91 * 24 * 3600 * 1e9)
-	must(t, w.handler.Sweep(t.Context()))
+	w.Clock.Advance(91 * 24 * 3600 * 1e9)
+	cloudtest.Must(t, w.handler.Sweep(t.Context()))
 	want := 0
-	if live.status == 200 {
+	if live.Status == 200 {
 		want = len(slices.Concat(w.pages("one", "/secrets/s/versions"+v)...))
 	}
 	if n := w.count("keyvault/one/instance-one/values/"); n != want {
@@ -229,10 +231,10 @@ func TestConcurrentLives(t *testing.T) {
 func TestStrictVersions(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(c *Config) { c.Strict = true })
-	w.do("officer", "one", "GET", "/secrets?api-version=7.6", "").want(t, 200)
-	got := w.do("officer", "one", "GET", "/secrets?api-version=9.9", "").want(t, 400)
-	if !strings.Contains(got.body, "The specified version (9.9) is not recognized") {
-		t.Error(got.body)
+	w.do("officer", "one", "GET", "/secrets?api-version=7.6", "").Want(t, 200)
+	got := w.do("officer", "one", "GET", "/secrets?api-version=9.9", "").Want(t, 400)
+	if !strings.Contains(got.Body, "The specified version (9.9) is not recognized") {
+		t.Error(got.Body)
 	}
 }
 
@@ -266,7 +268,7 @@ func TestHeaders(t *testing.T) {
 		"X-Ms-Client-Request-Id": "mine", "X-Ms-Keyvault-Region": "westeurope", "Cache-Control": "no-cache",
 		"X-Ms-Keyvault-Network-Info": "conn_type=Ipv6;addr=2001:db8::1;act_addr_fam=InterNetworkV6;",
 	} {
-		if got := a.header.Get(name); got != want {
+		if got := a.Header.Get(name); got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
 	}
