@@ -18,6 +18,7 @@ var order = []string{
 	"internal/atomicfile",
 	"internal/azure",
 	"internal/channel",
+	"internal/trust",
 	"internal/tracing",
 	"internal/imds",
 	"internal/actas",
@@ -52,7 +53,7 @@ var order = []string{
 // agent stays small, works before Azure too, and never links etcd.
 var (
 	agent  = []string{"internal/workloadidentity", "internal/serving", "internal/exchange", "internal/controller", "internal/tokenproxy", "internal/sidecar", "cmd/lanyard-agent"}
-	shared = []string{"internal/azure", "internal/channel", "internal/imds", "internal/workloadidentity"}
+	shared = []string{"internal/azure", "internal/channel", "internal/trust", "internal/imds", "internal/workloadidentity"}
 )
 
 // testOnly are imported by tests alone, and by none of the product.
@@ -82,6 +83,8 @@ var onlyUsers = map[string][]string{
 	"github.com/Azure/azure-sdk-for-go/": {"lanyardtest"}, // its users' types
 	"k8s.io/client-go":                   {"internal/attach", "internal/serving", "internal/controller", "internal/tokenproxy", "cmd/lanyard-agent"},
 	"github.com/go-json-experiment/json": {"internal/workloadidentity"},
+	"software.sslmate.com/src/go-pkcs12": {"internal/trust"},
+	"golang.org/x/crypto/x509roots":      {"internal/trust"},
 }
 
 type goPackage struct {
