@@ -1,6 +1,9 @@
 package azure
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Error is what a client may see of a failure. It is made where the fact is
 // known; each protocol's edge writes it in its own wire form (the Resource
@@ -21,6 +24,9 @@ type Error struct {
 	Numbers []int
 	// Target names the property or parameter at fault, where the protocol has it.
 	Target string
+	// RetryAfter says when the client may try again; 0 leaves it to the protocol.
+	// The metadata service's errors say it.
+	RetryAfter time.Duration
 	// Details are further errors of the Resource Manager error document.
 	Details []Error
 	// Err is the cause, for the log only; it is never written to a client.

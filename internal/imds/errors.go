@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
 )
@@ -40,7 +42,9 @@ func fault(log *slog.Logger, r *http.Request, err error) *azure.Error {
 
 // writeError writes the identity endpoints' error form.
 func writeError(w http.ResponseWriter, e *azure.Error) {
-	if e.Status == http.StatusTooManyRequests {
+	if after := e.RetryAfter; after > 0 {
+		w.Header().Set("Retry-After", strconv.FormatInt(int64((after+time.Second-1)/time.Second), 10))
+	} else if e.Status == http.StatusTooManyRequests {
 		w.Header().Set("Retry-After", "1")
 	}
 	writeJSON(w, e.Status, map[string]string{"error": e.Code, "error_description": e.Message})
