@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,8 +28,9 @@ type Directory struct {
 	strict         bool
 	log            *slog.Logger
 
-	mu   sync.RWMutex // guards view and everything below it
-	view *view
+	mu       sync.RWMutex // guards view and everything below it
+	view     *view
+	onTrusts []func(issuers []string, revision int64)
 }
 
 // An Option changes what [Open] does by default.
@@ -109,19 +112,46 @@ func (d *Directory) apply(changes []store.Change, reset bool) {
 			updates = append(updates, update)
 		}
 	}
+	if len(updates) == 0 && !reset {
+		return
+	}
+	issuers, tell := d.change(updates, reset)
+	for _, f := range tell {
+		if reset || len(issuers) > 0 {
+			f(issuers, lastRevision(changes))
+		}
+	}
+}
+
+// change brings the updates into the view, and gives the issuers of the
+// credentials that they concern, nil after a reset, and whom to tell.
+func (d *Directory) change(updates []func(*view), reset bool) ([]string, []func([]string, int64)) {
 	if reset {
 		fresh := newView()
 		for _, update := range updates {
 			update(fresh)
 		}
+		clear(fresh.touched)
 		d.mu.Lock()
+		defer d.mu.Unlock()
 		d.view = fresh
-		d.mu.Unlock()
-		return
+		return nil, d.onTrusts
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, update := range updates {
 		update(d.view)
 	}
+	issuers := slices.Collect(maps.Keys(d.view.touched))
+	clear(d.view.touched)
+	return issuers, d.onTrusts
+}
+
+// lastRevision gives the greatest revision of the changes.
+func lastRevision(changes []store.Change) int64 {
+	var last int64
+	for _, c := range changes {
+		last = max(last, c.Revision)
+	}
+	return last
 }

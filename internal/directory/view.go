@@ -14,6 +14,8 @@ type view struct {
 	tenants       map[string]*tenantView // by ID
 	domains       map[string]*tenantView
 	subscriptions map[string]*Subscription
+	trusts        map[string]map[owner]struct{} // by issuer; see trusts.go
+	touched       map[string]struct{}           // issuers that the running changes concern
 }
 
 // tenantView is one tenant's part of the view; its maps' keys are folded.
@@ -38,6 +40,8 @@ func newView() *view {
 		tenants:       map[string]*tenantView{},
 		domains:       map[string]*tenantView{},
 		subscriptions: map[string]*Subscription{},
+		trusts:        map[string]map[owner]struct{}{},
+		touched:       map[string]struct{}{},
 	}
 }
 
@@ -73,16 +77,25 @@ func decode(c store.Change) (func(*view), error) {
 			set(v.subscriptions, first, r)
 		})
 	case principals:
-		return record(c, func(v *view, r *Principal) { v.tenant(first).setPrincipal(second, r) })
+		return record(c, func(v *view, r *Principal) {
+			t := v.tenant(first)
+			v.touchPrincipal(t, t.principals[second])
+			t.setPrincipal(second, r)
+			v.touchPrincipal(t, r)
+		})
 	case applications:
-		return record(c, func(v *view, r *Application) { v.tenant(first).setApplication(second, r) })
+		return record(c, func(v *view, r *Application) {
+			t := v.tenant(first)
+			t.setApplication(second, r)
+			v.touch(t, second)
+		})
 	case credentials:
 		return record(c, func(v *view, r *[]FederatedCredential) {
-			if r == nil {
-				delete(v.tenant(first).credentials, second)
-				return
+			var list []FederatedCredential
+			if r != nil {
+				list = *r
 			}
-			v.tenant(first).credentials[second] = *r
+			v.setCredentials(first, second, list)
 		})
 	}
 	return nil, nil
@@ -113,6 +126,9 @@ func (v *view) setTenant(id string, r *Tenant) {
 	t := v.tenant(id)
 	maps.DeleteFunc(v.domains, func(_ string, other *tenantView) bool { return other == t })
 	t.record = r
+	for o := range t.credentials {
+		v.touch(t, o)
+	}
 	if r == nil {
 		return
 	}
