@@ -11,19 +11,19 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/cloudtest"
 	"github.com/lanyard-id/lanyard/internal/rbac"
-	"github.com/lanyard-id/lanyard/internal/store"
 	"github.com/lanyard-id/lanyard/internal/token"
 )
 
 // populate makes one object of every kind, so that each route has something to
 // act upon.
 func (w *world) populate() {
-	w.user("ada")
-	w.user("bob")
-	w.group("staff", "ada")
+	w.User(tenantID, "ada")
+	w.User(tenantID, "bob")
+	w.Group(tenantID, "staff", "ada")
 	w.do("owner", "POST", "/v1.0/applications/{nobody.app}/federatedIdentityCredentials",
-		`{"name":"main","issuer":"https://issuer.example","subject":"s","audiences":["a"]}`).want(w.t, 201)
+		`{"name":"main","issuer":"https://issuer.example","subject":"s","audiences":["a"]}`).Want(w.TB, 201)
 }
 
 // attempt is a request that a route serves.
@@ -80,14 +80,8 @@ func goodBody(rt route) string {
 
 // everything is the directory as the store has it.
 func (w *world) everything() map[string]string {
-	w.t.Helper()
-	page, err := w.store.List(w.t.Context(), "directory/", store.ListOptions{})
-	must(w.t, err)
-	all := map[string]string{}
-	for _, e := range page.Entries {
-		all[e.Key] = string(e.Value)
-	}
-	return all
+	w.TB.Helper()
+	return w.Entries("directory/")
 }
 
 // Nobody gets past any route: no token, another service's, another tenant's, no
@@ -106,22 +100,22 @@ func TestEveryRouteIsGuarded(t *testing.T) {
 			want          func(status int) bool
 		}{
 			"no token":           {"", is(401)},
-			"Resource Manager's": {w.token("owner", func(c *token.Claims) { c.Audience = testCloud.ResourceManager() }), is(401)},
-			"Key Vault's":        {w.token("owner", func(c *token.Claims) { c.Audience = "https://vault.azure.net" }), is(401)},
-			"Contributor":        {w.token("contributor"), denied(!reads)},
-			"Reader":             {w.token("reader"), denied(!reads)},
-			"constrained Owner":  {w.token("constrained"), denied(!reads)},
-			"no role":            {w.token("uaa", func(c *token.Claims) { c.ObjectID, c.AppID = w.known["bob.oid"], w.known["bob.oid"] }), denied(!strings.HasPrefix(a.path+"/", "/v1.0/me/"))},
+			"Resource Manager's": {w.Token("owner", func(c *token.Claims) { c.Audience = w.Azure.ResourceManager() }), is(401)},
+			"Key Vault's":        {w.Token("owner", func(c *token.Claims) { c.Audience = "https://vault.azure.net" }), is(401)},
+			"Contributor":        {w.Token("contributor"), denied(!reads)},
+			"Reader":             {w.Token("reader"), denied(!reads)},
+			"constrained Owner":  {w.Token("constrained"), denied(!reads)},
+			"no role":            {w.Token("uaa", func(c *token.Claims) { c.ObjectID, c.AppID = w.Names.ID("bob.oid"), w.Names.ID("bob.oid") }), denied(!strings.HasPrefix(a.path+"/", "/v1.0/me/"))},
 		} {
-			r := w.request(a.method, w.fill(a.path), w.fill(a.body))
+			r := w.request("", a.method, a.path, a.body)
 			if tt.authorization != "" {
 				r.Header.Set("Authorization", "Bearer "+tt.authorization)
 			}
 			got := w.send(r)
-			if !tt.want(got.status) {
-				t.Errorf("%s: %s %s: %d %s", name, a.method, a.path, got.status, got.body)
+			if !tt.want(got.Status) {
+				t.Errorf("%s: %s %s: %d %s", name, a.method, a.path, got.Status, got.Body)
 			}
-			if challenged := got.header.Get("WWW-Authenticate") != ""; challenged != (got.status == 401) {
+			if challenged := got.Header.Get("WWW-Authenticate") != ""; challenged != (got.Status == 401) {
 				t.Errorf("%s: %s %s: challenged is %t", name, a.method, a.path, challenged)
 			}
 		}
@@ -157,11 +151,11 @@ func TestTenantsAreApart(t *testing.T) {
 	for _, a := range attempts() {
 		got := w.do("foreigner", a.method, a.path, a.body)
 		named := strings.Contains(a.path, "{") || strings.Contains(a.path, "domains/")
-		if named && got.status != 404 {
-			t.Errorf("%s %s: %d %s", a.method, a.path, got.status, got.body)
+		if named && got.Status != 404 {
+			t.Errorf("%s %s: %d %s", a.method, a.path, got.Status, got.Body)
 		}
-		for name, id := range w.known {
-			if got.status < 300 && !strings.HasPrefix(name, "foreigner") && name != "other" && strings.Contains(got.body, id) {
+		for name, id := range w.Names.All() {
+			if got.Status < 300 && !strings.HasPrefix(name, "foreigner") && name != "other" && strings.Contains(got.Body, id) {
 				t.Errorf("%s %s shows %s", a.method, a.path, name)
 			}
 		}
@@ -203,16 +197,9 @@ var asking = []string{"getByIds", "getMemberGroups", "checkMemberGroups", "getMe
 func TestRoleBelowTheRoot(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	p, _ := w.dir.Principal(tenantID, w.known["nobody.oid"])
-	w.update(func(tx *store.Tx) error {
-		_, _, err := w.guard.PutAssignment(tx, rbac.Assignment{
-			Name: "44444444-0000-0000-0000-000000000001", TenantID: tenantID, RoleDefinitionID: azure.RoleOwner, PrincipalID: p.ObjectID,
-			Scope: azure.SubscriptionScope("22222222-2222-2222-2222-222222222222"),
-		})
-		return err
-	})
-	w.do("nobody", "POST", "/v1.0/applications/{owner.app}/addPassword", `{}`).want(t, 403)
-	w.do("nobody", "GET", "/v1.0/applications", "").want(t, 403)
+	w.Assign("nobody", azure.RoleOwner, azure.SubscriptionScope(cloudtest.SubscriptionID))
+	w.do("nobody", "POST", "/v1.0/applications/{owner.app}/addPassword", `{}`).Want(t, 403)
+	w.do("nobody", "GET", "/v1.0/applications", "").Want(t, 403)
 }
 
 // A body is not read before its sender may send it, and a long one not at all.
@@ -220,21 +207,21 @@ func TestBodies(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	for _, who := range []string{"", "nobody", "contributor"} {
-		r := httptest.NewRequestWithContext(t.Context(), "POST", testCloud.Graph()+"/v1.0/applications", unreadable{t})
+		r := httptest.NewRequestWithContext(t.Context(), "POST", w.Azure.Graph()+"/v1.0/applications", unreadable{t})
 		if who != "" {
-			r.Header.Set("Authorization", "Bearer "+w.token(who))
+			r.Header.Set("Authorization", "Bearer "+w.Token(who))
 		}
-		if a := w.send(r); a.status != 401 && a.status != 403 {
-			t.Errorf("%d %s", a.status, a.body)
+		if a := w.send(r); a.Status != 401 && a.Status != 403 {
+			t.Errorf("%d %s", a.Status, a.Body)
 		}
 	}
 	long := w.do("owner", "POST", "/v1.0/applications", `{"displayName":"`+strings.Repeat("x", maxBody)+`"}`)
-	if long.want(t, 413); errorCode(t, long) != "RequestEntityTooLarge" {
-		t.Error(long.body)
+	if long.Want(t, 413); long.ErrorCode() != "RequestEntityTooLarge" {
+		t.Error(long.Body)
 	}
 	large := w.do("owner", "POST", "/v1.0/applications", `{"displayName":"x","notes":"`+strings.Repeat("x", 300<<10)+`"}`)
-	if large.want(t, 400); !strings.Contains(large.body, "too large together") {
-		t.Error(large.body)
+	if large.Want(t, 400); !strings.Contains(large.Body, "too large together") {
+		t.Error(large.Body)
 	}
 }
 
@@ -250,21 +237,21 @@ func (u unreadable) Read([]byte) (int, error) {
 func TestLastAdministratorStays(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.do("uaa", "DELETE", "/v1.0/applications/{owner.app}", "").want(t, 204)
+	w.do("uaa", "DELETE", "/v1.0/applications/{owner.app}", "").Want(t, 204)
 	for _, a := range []attempt{
 		{"DELETE", "/v1.0/applications/{uaa.app}", ""},
 		{"DELETE", "/v1.0/applications(appId='{uaa.appid}')", ""},
 		{"DELETE", "/v1.0/servicePrincipals/{uaa.oid}", ""},
 		{"PATCH", "/v1.0/servicePrincipals/{uaa.oid}", `{"accountEnabled":false}`},
 	} {
-		got := w.do("uaa", a.method, a.path, a.body).want(t, 400)
-		if !strings.Contains(got.body, "is the last one that is Owner or User Access Administrator at '/'") {
-			t.Error(got.body)
+		got := w.do("uaa", a.method, a.path, a.body).Want(t, 400)
+		if !strings.Contains(got.Body, "is the last one that is Owner or User Access Administrator at '/'") {
+			t.Error(got.Body)
 		}
 	}
-	w.do("uaa", "PATCH", "/v1.0/servicePrincipals/{uaa.oid}", `{"accountEnabled":true,"notes":"still here"}`).want(t, 204)
-	w.do("uaa", "DELETE", "/v1.0/applications/{nobody.app}", "").want(t, 204)
-	if _, ok := w.dir.Client(tenantID, w.known["uaa.appid"]); !ok {
+	w.do("uaa", "PATCH", "/v1.0/servicePrincipals/{uaa.oid}", `{"accountEnabled":true,"notes":"still here"}`).Want(t, 204)
+	w.do("uaa", "DELETE", "/v1.0/applications/{nobody.app}", "").Want(t, 204)
+	if _, ok := w.Directory.Client(tenantID, w.Names.ID("uaa.appid")); !ok {
 		t.Error("the last administrator is gone")
 	}
 }
@@ -275,17 +262,16 @@ func TestDeletedApplication(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.app("shop")
-	p, _ := w.dir.Principal(tenantID, w.known["shop.oid"])
-	w.assign(p, azure.RoleReader, "")
-	w.do("owner", "POST", "/v1.0/applications/{shop.app}/addPassword", `{}`).want(t, 200)
-	w.do("owner", "DELETE", "/v1.0/applications/{shop.app}", "").want(t, 204)
-	if _, ok := w.dir.Client(tenantID, w.known["shop.appid"]); ok {
+	w.Assign("shop", azure.RoleReader, azure.Root())
+	w.do("owner", "POST", "/v1.0/applications/{shop.app}/addPassword", `{}`).Want(t, 200)
+	w.do("owner", "DELETE", "/v1.0/applications/{shop.app}", "").Want(t, 204)
+	if _, ok := w.Directory.Client(tenantID, w.Names.ID("shop.appid")); ok {
 		t.Error("the client is still there")
 	}
-	w.do("owner", "GET", "/v1.0/servicePrincipals/{shop.oid}", "").want(t, 404)
-	all, err := w.guard.ListAssignments(t.Context(), tenantID)
-	must(t, err)
-	if !slices.ContainsFunc(all, func(a rbac.Assignment) bool { return a.PrincipalID == w.known["shop.oid"] }) {
+	w.do("owner", "GET", "/v1.0/servicePrincipals/{shop.oid}", "").Want(t, 404)
+	all, err := w.Guard.ListAssignments(t.Context(), tenantID)
+	cloudtest.Must(t, err)
+	if !slices.ContainsFunc(all, func(a rbac.Assignment) bool { return a.PrincipalID == w.Names.ID("shop.oid") }) {
 		t.Error("the role assignment went too")
 	}
 }
@@ -297,18 +283,18 @@ func TestSecretsStaySecret(t *testing.T) {
 	w.app("shop")
 	var texts []string
 	for _, path := range []string{"/v1.0/applications/{shop.app}/addPassword", "/v1.0/servicePrincipals/{shop.oid}/addPassword"} {
-		texts = append(texts, parse[struct{ SecretText string }](t, w.do("owner", "POST", path, `{}`).want(t, 200)).SecretText)
+		texts = append(texts, cloudtest.Decode[struct{ SecretText string }](t, w.do("owner", "POST", path, `{}`).Want(t, 200)).SecretText)
 	}
 	const password = "correct-horse-battery-staple"
 	w.do("owner", "POST", "/v1.0/users", `{"accountEnabled":true,"displayName":"E","mailNickname":"e","userPrincipalName":"e@contoso.example",
-		"passwordProfile":{"password":"`+password+`"}}`).want(t, 201)
+		"passwordProfile":{"password":"`+password+`"}}`).Want(t, 201)
 	texts = append(texts, password)
-	places := map[string]string{"the log": w.logs.String(), "the audit log": w.auditText()}
+	places := map[string]string{"the log": w.Log.String(), "the audit log": w.AuditText()}
 	for key, value := range w.everything() {
 		places[key] = value
 	}
 	for _, path := range []string{"/v1.0/applications", "/v1.0/servicePrincipals", "/v1.0/users", "/v1.0/applications/{shop.app}", "/v1.0/directoryObjects/{shop.oid}"} {
-		places[path] = w.do("owner", "GET", path, "").want(t, 200).body
+		places[path] = w.do("owner", "GET", path, "").Want(t, 200).Body
 	}
 	for _, text := range texts {
 		if len(text) < 20 {
@@ -327,18 +313,18 @@ func TestSecretsStaySecret(t *testing.T) {
 func TestAudit(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.do("owner", "POST", "/v1.0/applications/{nobody.app}/addPassword", `{}`).want(t, 200)
-	w.do("contributor", "POST", "/v1.0/applications/{nobody.app}/addPassword", `{}`).want(t, 403)
-	w.do("nobody", "GET", "/v1.0/servicePrincipals/{nobody.oid}", "").want(t, 200)
+	w.do("owner", "POST", "/v1.0/applications/{nobody.app}/addPassword", `{}`).Want(t, 200)
+	w.do("contributor", "POST", "/v1.0/applications/{nobody.app}/addPassword", `{}`).Want(t, 403)
+	w.do("nobody", "GET", "/v1.0/servicePrincipals/{nobody.oid}", "").Want(t, 200)
 	type line struct{ Result, ObjectID, Action, Scope string }
 	var got []line
-	for _, r := range w.records() {
+	for _, r := range w.Records() {
 		got = append(got, line{r.Result, r.ObjectID, r.Action, r.Scope})
 	}
 	want := []line{
-		{"allowed", w.known["owner.oid"], "Microsoft.Authorization/directory/applications/write", "/"},
-		{"denied", w.known["contributor.oid"], "Microsoft.Authorization/directory/applications/write", "/"},
-		{"allowed", w.known["nobody.oid"], "Microsoft.Authorization/directory/servicePrincipals/read", "/"},
+		{"allowed", w.Names.ID("owner.oid"), "Microsoft.Authorization/directory/applications/write", "/"},
+		{"denied", w.Names.ID("contributor.oid"), "Microsoft.Authorization/directory/applications/write", "/"},
+		{"allowed", w.Names.ID("nobody.oid"), "Microsoft.Authorization/directory/servicePrincipals/read", "/"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -361,24 +347,24 @@ func TestPages(t *testing.T) {
 		seen := map[string]bool{}
 		path := "/v1.0/applications?$filter=displayName%20eq%20'paged'&$top=" + size
 		for path != "" {
-			l := parse[list](t, w.do("owner", "GET", path, "").want(t, 200))
+			l := cloudtest.Decode[list](t, w.do("owner", "GET", path, "").Want(t, 200))
 			for _, v := range l.Value {
 				if seen[v.ID] {
 					t.Errorf("%s is shown twice", v.ID)
 				}
 				seen[v.ID] = true
 			}
-			path = strings.TrimPrefix(l.Next, testCloud.Graph())
+			path = strings.TrimPrefix(l.Next, w.Azure.Graph())
 		}
 		if len(seen) != 5 {
 			t.Errorf("by %s: %d applications", size, len(seen))
 		}
 	}
-	first := parse[list](t, w.do("owner", "GET", "/v1.0/applications?$filter=displayName%20eq%20'paged'&$top=2", "").want(t, 200))
+	first := cloudtest.Decode[list](t, w.do("owner", "GET", "/v1.0/applications?$filter=displayName%20eq%20'paged'&$top=2", "").Want(t, 200))
 	for _, v := range first.Value {
-		w.do("owner", "DELETE", "/v1.0/applications/"+v.ID, "").want(t, 204)
+		w.do("owner", "DELETE", "/v1.0/applications/"+v.ID, "").Want(t, 204)
 	}
-	if rest := parse[list](t, w.do("owner", "GET", strings.TrimPrefix(first.Next, testCloud.Graph()), "").want(t, 200)); len(rest.Value) != 2 || rest.Next == "" {
+	if rest := cloudtest.Decode[list](t, w.do("owner", "GET", strings.TrimPrefix(first.Next, w.Azure.Graph()), "").Want(t, 200)); len(rest.Value) != 2 || rest.Next == "" {
 		t.Errorf("the next page is %+v", rest)
 	}
 }
@@ -388,17 +374,17 @@ func TestHeaders(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	for path, status := range map[string]int{"/v1.0/organization": 200, "/v1.0/nothing": 400} {
-		a := w.do("owner", "GET", path, "").want(t, status)
+		a := w.do("owner", "GET", path, "").Want(t, status)
 		for name, want := range map[string]string{
-			"Request-Id": requestID, "Client-Request-Id": clientRequest, "Cache-Control": "no-cache",
+			"Request-Id": cloudtest.RequestID, "Client-Request-Id": cloudtest.CorrelationID, "Cache-Control": "no-cache",
 			"Content-Type": "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8",
 		} {
-			if got := a.header.Get(name); got != want {
+			if got := a.Header.Get(name); got != want {
 				t.Errorf("%s: %s is %q, want %q", path, name, got, want)
 			}
 		}
-		if !json.Valid([]byte(a.body)) {
-			t.Error(a.body)
+		if !json.Valid([]byte(a.Body)) {
+			t.Error(a.Body)
 		}
 	}
 }

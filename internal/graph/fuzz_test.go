@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/lanyard-id/lanyard/internal/cloudtest"
 )
 
 // FuzzFilter: no expression brings the parser down or names a property that is
@@ -133,16 +135,14 @@ func FuzzApplication(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		here := *w
-		here.t = t
-		path := "/v1.0/applications/" + w.known["nobody.app"]
-		r := here.request("PATCH", path, text)
-		r.Header.Set("Authorization", "Bearer "+here.token("owner"))
-		a := here.send(r)
-		if a.status != 204 && a.status != 400 {
-			t.Fatalf("%q: %d %s", text, a.status, a.body)
+		here.Cloud = w.In(t)
+		path := "/v1.0/applications/" + w.Names.ID("nobody.app")
+		a := here.send(here.Request("owner", "PATCH", here.Azure.Graph()+path, text))
+		if a.Status != 204 && a.Status != 400 {
+			t.Fatalf("%q: %d %s", text, a.Status, a.Body)
 		}
-		shown := parse[map[string]any](t, here.do("owner", "GET", path, "").want(t, 200))
-		if shown["id"] != w.known["nobody.app"] || shown["appId"] != w.known["nobody.appid"] {
+		shown := cloudtest.Decode[map[string]any](t, here.do("owner", "GET", path, "").Want(t, 200))
+		if shown["id"] != w.Names.ID("nobody.app") || shown["appId"] != w.Names.ID("nobody.appid") {
 			t.Fatalf("%q made it %v", text, shown)
 		}
 		if _, ok := shown["identifierUris"].([]any); !ok {
