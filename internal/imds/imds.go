@@ -19,6 +19,9 @@ type Config struct {
 	TenantID string
 	// Instance describes the machine for /metadata/instance; nil: 404.
 	Instance *Instance
+	// OnlyTokens leaves the token endpoint alone: every other path is 404, as on
+	// a machine whose metadata is nobody's business here.
+	OnlyTokens bool
 	// Limits are Azure's own throttles; the zero value has none.
 	Limits Limits
 	// Now is the clock; nil is time.Now.
@@ -67,6 +70,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case path == "/metadata/identity/oauth2/token":
 		h.token(w, r)
+	case h.cfg.OnlyTokens:
+		writeInstanceError(w, http.StatusNotFound, "Not found", nil)
 	case path == "/metadata/identity/info":
 		h.info(w, r)
 	case path == "/metadata/versions":
