@@ -104,7 +104,7 @@ func (t Type) Actions() []Operation {
 	for _, path := range items {
 		if t.stored != nil {
 			for _, a := range t.stored.actions {
-				ops = append(ops, Operation{http.MethodPost, path + "/" + a.name, t.listedAction(a.name + "/action"), a.async != nil})
+				ops = append(ops, Operation{http.MethodPost, path + "/" + a.name, t.listedAction(a.as), a.async != nil})
 			}
 			continue
 		}

@@ -1,6 +1,7 @@
 package arm
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -128,6 +129,7 @@ func eraseStep[P any](f func(context.Context, *Step, *Resource[P]) (bool, error)
 func eraseAction[P any](a Action[P]) storedAction {
 	return storedAction{
 		name:   a.Name,
+		as:     cmp.Or(a.As, a.Name+"/action"),
 		writes: a.Writes || a.Async != nil,
 		run: func(ctx context.Context, r *Request, rec *record, body []byte) (int, any, error) {
 			res, err := typed[P](rec)

@@ -152,17 +152,19 @@ func (x *exchange) actionOperation(refused error) (string, error) {
 	if t.action == "" {
 		return "", refused
 	}
-	known := ""
+	var known, as string
 	if t.typ.stored != nil {
-		known = t.typ.stored.actions[azure.Fold(t.action)].name
+		a := t.typ.stored.actions[azure.Fold(t.action)]
+		known, as = a.name, a.as
 	} else {
 		known = t.typ.virtual.hooks.actionName(t.action)
+		as = known + "/action"
 	}
 	if known == "" {
 		return "", errNoType(t.id.Namespace(), x.request.APIVersion)
 	}
 	t.action = known
-	return known + "/action", nil
+	return as, nil
 }
 
 // baseURL is the host by which the client came. The server has checked that it

@@ -43,6 +43,26 @@ type Request struct {
 
 	engine *Engine
 	parent *record // the parent resource, where its type is stored
+	// afterCommit is what AfterCommit was given in this run of the transaction.
+	afterCommit []func(context.Context) error
+}
+
+// AfterCommit has f called when the transaction that the hook is in is committed,
+// before the answer: for effects outside of the store, such as an audit record.
+// An error of f is the request's. It is for hooks in the request's own
+// transaction; Hooks.Delete also runs in cascades, where f is not called.
+func (r *Request) AfterCommit(f func(ctx context.Context) error) {
+	r.afterCommit = append(r.afterCommit, f)
+}
+
+// committed calls what AfterCommit was given.
+func (r *Request) committed(ctx context.Context) error {
+	for _, f := range r.afterCommit {
+		if err := f(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Put is a creation (Old nil) or a change. The body is decoded into New over
@@ -105,8 +125,12 @@ type Hooks[P any] struct {
 // Action is a POST on a resource of a stored type.
 type Action[P any] struct {
 	// Name is the last segment of the path; the RBAC action is
-	// {Spec.Action}/{Name}/action.
+	// {Spec.Action}/{Name}/action, unless As says otherwise.
 	Name string
+	// As is the operation that the caller needs to be allowed in the place of
+	// "{Name}/action": "write", for an action that is a part of writing the
+	// resource to those who have roles for it.
+	As string
 	// Writes gives Run a transaction, and stores what it changes in res.
 	Writes bool
 	// Run answers with a status and a body (nil: none).

@@ -139,6 +139,7 @@ type stored struct {
 // storedAction is an Action without its type parameter.
 type storedAction struct {
 	name   string
+	as     string // the operation that it takes
 	writes bool
 	run    func(ctx context.Context, r *Request, rec *record, body []byte) (status int, result any, err error)
 	async  func(ctx context.Context, step *Step, rec *record) (bool, error)

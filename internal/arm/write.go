@@ -58,6 +58,9 @@ func (x *exchange) storedWrite() error {
 		}
 		break
 	}
+	if err := x.request.committed(x.ctx); err != nil {
+		return err
+	}
 	status := http.StatusOK
 	if w.created {
 		status = cmp.Or(x.target.typ.spec.Created, http.StatusCreated)
@@ -89,7 +92,7 @@ type writing struct {
 func (w *writing) commit(tx *store.Tx) error {
 	t, r := w.target, w.request
 	w.stored, w.created, w.same, w.op = nil, false, false, nil
-	r.Tx = tx
+	r.Tx, r.afterCommit = tx, nil
 	defer func() { r.Tx = nil }()
 	if err := w.checkRegistration(); err != nil {
 		return err
@@ -231,7 +234,7 @@ func (x *exchange) inTransaction(hook func(ctx context.Context) (status int, res
 	var result any
 	_, err := x.engine.cfg.Store.Update(x.ctx, func(tx *store.Tx) error {
 		r := x.request
-		r.Tx = tx
+		r.Tx, r.afterCommit = tx, nil
 		defer func() { r.Tx = nil }()
 		if x.r.Method == http.MethodPut {
 			if err := x.checkRegistration(); err != nil {
@@ -245,6 +248,9 @@ func (x *exchange) inTransaction(hook func(ctx context.Context) (status int, res
 		status, result, err = hook(x.ctx)
 		return err
 	})
+	if err == nil {
+		err = x.request.committed(x.ctx)
+	}
 	if err != nil {
 		return err
 	}
