@@ -11,7 +11,7 @@ import (
 // but "valid" and "identity" are attacks or mistakes.
 func (c *cloud) assertion(tb testing.TB, name string) string {
 	tb.Helper()
-	i, now := c.issuer, c.clock.Now()
+	i, now := c.issuer, c.Clock.Now()
 	with := func(changes map[string]any) string { return i.token(now, changes) }
 	header := func(changes map[string]any) map[string]any {
 		h := map[string]any{"alg": "RS256", "kid": i.keyID}
@@ -105,14 +105,14 @@ func (c *cloud) assertion(tb testing.TB, name string) string {
 // exchangeToken gets a token of a managed identity for the token exchange, as a
 // workload does that then acts as an application.
 func (c *cloud) exchangeToken(clientID string) string {
-	c.t.Helper()
+	c.TB.Helper()
 	number, raw := c.as(clientID, url.Values{
 		"scope":                 {exchangeAudience + "/.default"},
-		"client_assertion":      {c.issuer.token(c.clock.Now(), nil)},
+		"client_assertion":      {c.issuer.token(c.Clock.Now(), nil)},
 		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
 	})
 	if number != 0 {
-		c.t.Fatalf("no token for the token exchange: AADSTS%d", number)
+		c.TB.Fatalf("no token for the token exchange: AADSTS%d", number)
 	}
 	return raw
 }

@@ -6,11 +6,12 @@ import (
 	"crypto/sha256"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/lanyard-id/lanyard/internal/cloudtest"
 )
 
 // Beside the token requests stand what they cannot be faster than: the one RSA
@@ -64,43 +65,34 @@ func BenchmarkTokenCertificate(b *testing.B) {
 
 func BenchmarkTokenRefused(b *testing.B) {
 	c := newCloud(b, options{now: time.Now()})
-	r := newPost(b, url.Values{
+	post := newPost(b, url.Values{
 		"grant_type": {"client_credentials"}, "client_id": {c.mi.AppID}, "scope": {management + "/.default"},
 		"client_assertion":      {c.assertion(b, "subject-other")},
 		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
 	})
 	for b.Loop() {
-		if w := r.serve(c.handler); w.Code != http.StatusUnauthorized {
-			b.Fatal(w.Body)
+		if a := post(c.handler); a.Status != http.StatusUnauthorized {
+			b.Fatal(a.Body)
 		}
 	}
 }
 
-type post struct {
-	b    *testing.B
-	body string
-}
-
-func newPost(b *testing.B, form url.Values) post {
+// newPost gives what sends a form to a handler, again and again.
+func newPost(b *testing.B, form url.Values) func(http.Handler) cloudtest.Answer {
 	b.Helper()
-	return post{b, form.Encode()}
-}
-
-func (p post) serve(handler http.Handler) *httptest.ResponseRecorder {
-	r := httptest.NewRequestWithContext(p.b.Context(), http.MethodPost, "https://login.lanyard.test:8443/"+contoso+"/oauth2/v2.0/token", strings.NewReader(p.body))
-	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	w := httptest.NewRecorder()
-	handler.ServeHTTP(w, r)
-	return w
+	body := form.Encode()
+	return func(handler http.Handler) cloudtest.Answer {
+		return cloudtest.Send(handler, formRequest(b, "/"+contoso+"/oauth2/v2.0/token", body))
+	}
 }
 
 func benchmarkPost(b *testing.B, handler http.Handler, form url.Values) {
 	b.Helper()
-	p := newPost(b, form)
+	post := newPost(b, form)
 	b.ReportAllocs()
 	for b.Loop() {
-		if w := p.serve(handler); w.Code != http.StatusOK {
-			b.Fatal(w.Body)
+		if a := post(handler); a.Status != http.StatusOK {
+			b.Fatal(a.Body)
 		}
 	}
 }

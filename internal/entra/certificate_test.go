@@ -24,6 +24,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lanyard-id/lanyard/internal/cloudtest"
 	"github.com/lanyard-id/lanyard/internal/directory"
 	"github.com/lanyard-id/lanyard/internal/store"
 )
@@ -66,25 +67,25 @@ var clientKeys = sync.OnceValue(func() map[string]crypto.Signer {
 // newCertificate makes a self-signed certificate of one of the keys, valid from a
 // day ago for a year.
 func (c *cloud) newCertificate(key string) *clientCertificate {
-	c.t.Helper()
-	now := c.clock.Now()
+	c.TB.Helper()
+	now := c.Clock.Now()
 	signer := clientKeys()[key]
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: key},
 		NotBefore: now.AddDate(0, 0, -1), NotAfter: now.AddDate(1, 0, 0),
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, signer.Public(), signer)
-	must(c.t, err)
+	cloudtest.Must(c.TB, err)
 	return &clientCertificate{key: signer, der: der}
 }
 
 // register makes a certificate of the key and registers it with an application,
 // until end if that is not zero.
 func (c *cloud) register(app directory.Application, key string, end time.Time) *clientCertificate {
-	c.t.Helper()
+	c.TB.Helper()
 	cert := c.newCertificate(key)
-	c.update(func(tx *store.Tx) error {
-		added, err := c.directory.AddCertificate(tx, app.TenantID, app.AppID, directory.Certificate{DER: cert.der, End: end})
+	c.Update(func(tx *store.Tx) error {
+		added, err := c.Directory.AddCertificate(tx, app.TenantID, app.AppID, directory.Certificate{DER: cert.der, End: end})
 		cert.keyID = added.KeyID
 		return err
 	})
@@ -94,13 +95,13 @@ func (c *cloud) register(app directory.Application, key string, end time.Time) *
 // populateCertificates makes the application that proves itself by certificates,
 // and another one. It comes before the clock moves, so that one is over.
 func (c *cloud) populateCertificates() {
-	c.t.Helper()
-	c.signer, c.signerPrincipal = c.application(contoso, "orders-signer")
-	other, _ := c.application(contoso, "payments-signer")
+	c.TB.Helper()
+	c.signer, c.signerPrincipal = c.Application(contoso, "orders-signer")
+	other, _ := c.Application(contoso, "payments-signer")
 	c.certificates = map[string]*clientCertificate{
 		"rsa":      c.register(c.signer, "rsa", time.Time{}),
 		"ec":       c.register(c.signer, "ec", time.Time{}),
-		"old":      c.register(c.signer, "old", c.clock.Now().Add(time.Hour)),
+		"old":      c.register(c.signer, "old", c.Clock.Now().Add(time.Hour)),
 		"other":    c.register(other, "other", time.Time{}),
 		"stranger": c.newCertificate("stranger"),
 	}
@@ -138,7 +139,7 @@ func signWith(key crypto.Signer, algorithm string, input string) []byte {
 // ownClaims are those of MSAL for Go, with changes on top; a nil value removes a
 // claim.
 func (c *cloud) ownClaims(changes map[string]any) map[string]any {
-	now := c.clock.Now()
+	now := c.Clock.Now()
 	claims := map[string]any{
 		"aud": "https://login.lanyard.test:8443/" + contoso + "/oauth2/v2.0/token",
 		"exp": now.Add(10 * time.Minute).Unix(), "nbf": now.Unix(),
@@ -158,10 +159,10 @@ func (c *cloud) own(certificate, algorithm string, changes map[string]any) strin
 
 // compose puts header, claims and a signature together.
 func (c *cloud) compose(cert *clientCertificate, algorithm string, header, claims map[string]any, encoding *base64.Encoding) string {
-	c.t.Helper()
+	c.TB.Helper()
 	part := func(v any) string {
 		text, err := json.Marshal(v)
-		must(c.t, err)
+		cloudtest.Must(c.TB, err)
 		return encoding.EncodeToString(text)
 	}
 	input := part(header) + "." + part(claims)
@@ -172,7 +173,7 @@ func (c *cloud) compose(cert *clientCertificate, algorithm string, header, claim
 // tests call by name: the shapes of clients first, then mistakes and attacks.
 func (c *cloud) certificateAssertion(tb testing.TB, name string) string {
 	tb.Helper()
-	cert, now := c.certificates["rsa"], c.clock.Now()
+	cert, now := c.certificates["rsa"], c.Clock.Now()
 	header := func(algorithm string, more map[string]any) map[string]any {
 		h := map[string]any{"alg": algorithm, "typ": "JWT"}
 		maps.Copy(h, more)
@@ -274,7 +275,7 @@ func (c *cloud) certificateAssertion(tb testing.TB, name string) string {
 
 // byCertificate posts an assertion as the application signer.
 func (c *cloud) byCertificate(assertion string) (int, string) {
-	c.t.Helper()
+	c.TB.Helper()
 	return c.as(c.signer.AppID, url.Values{
 		"client_assertion":      {assertion},
 		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},

@@ -240,7 +240,7 @@ func TestCertificateAudienceOfMappedPort(t *testing.T) {
 		}
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+test.host+"/"+contoso+"/oauth2/v2.0/token", strings.NewReader(form.Encode()))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		if got := c.serve(r).StatusCode; got != test.want {
+		if got := c.send(r).Status; got != test.want {
 			t.Errorf("by %s for %s: %d, want %d", test.host, test.audience, got, test.want)
 		}
 	}
@@ -261,7 +261,7 @@ func TestCertificateWithoutADFS(t *testing.T) {
 // between, from when the assertion begins, or from now where it does not say.
 func TestCertificateTimes(t *testing.T) {
 	c := newCloud(t, options{})
-	now := c.clock.Now()
+	now := c.Clock.Now()
 	at := func(d time.Duration) any { return now.Add(d).Unix() }
 	for _, test := range []struct {
 		name    string
@@ -302,25 +302,25 @@ func TestCertificateRotation(t *testing.T) {
 	}
 	want("before", "rsa", 0)
 	want("before", "stranger", 700027)
-	c.certificates["next"] = c.register(c.signer, "stranger", c.clock.Now().Add(time.Hour))
+	c.certificates["next"] = c.register(c.signer, "stranger", c.Clock.Now().Add(time.Hour))
 	want("with both", "rsa", 0)
 	want("with both", "next", 0)
-	c.update(func(tx *store.Tx) error {
-		return c.directory.RemoveCertificate(tx, contoso, c.signer.AppID, c.certificates["rsa"].keyID)
+	c.Update(func(tx *store.Tx) error {
+		return c.Directory.RemoveCertificate(tx, contoso, c.signer.AppID, c.certificates["rsa"].keyID)
 	})
 	want("with the new one", "rsa", 700027)
 	want("with the new one", "next", 0)
-	c.clock.Advance(time.Hour - time.Second)
+	c.Clock.Advance(time.Hour - time.Second)
 	want("before its end", "next", 0)
-	c.clock.Advance(time.Second)
+	c.Clock.Advance(time.Second)
 	want("at its end", "next", 700027)
 
 	want("the elliptic one", "ec", 5002730)
 	if number, _ := c.byCertificate(c.own("ec", "ES256", nil)); number != 0 {
 		t.Errorf("the elliptic one: AADSTS%d", number)
 	}
-	c.update(func(tx *store.Tx) error {
-		return c.directory.SetDisabled(tx, contoso, c.signerPrincipal.ObjectID, true)
+	c.Update(func(tx *store.Tx) error {
+		return c.Directory.SetDisabled(tx, contoso, c.signerPrincipal.ObjectID, true)
 	})
 	if number, _ := c.byCertificate(c.own("ec", "ES256", nil)); number != 7000112 {
 		t.Errorf("a disabled application: AADSTS%d, want 7000112", number)
@@ -331,15 +331,15 @@ func TestCertificateRotation(t *testing.T) {
 func TestCertificateNotYetValid(t *testing.T) {
 	c := newCloud(t, options{})
 	cert := c.newCertificate("stranger")
-	c.update(func(tx *store.Tx) error {
-		_, err := c.directory.AddCertificate(tx, contoso, c.signer.AppID, directoryCertificate(cert, c.clock.Now().Add(time.Hour)))
+	c.Update(func(tx *store.Tx) error {
+		_, err := c.Directory.AddCertificate(tx, contoso, c.signer.AppID, directoryCertificate(cert, c.Clock.Now().Add(time.Hour)))
 		return err
 	})
 	c.certificates["next"] = cert
 	if number, _ := c.byCertificate(c.own("next", "PS256", nil)); number != 700027 {
 		t.Errorf("before: AADSTS%d, want 700027", number)
 	}
-	c.clock.Advance(time.Hour)
+	c.Clock.Advance(time.Hour)
 	if number, _ := c.byCertificate(c.own("next", "PS256", nil)); number != 0 {
 		t.Errorf("then: AADSTS%d", number)
 	}

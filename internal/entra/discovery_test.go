@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
-	"encoding/json"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -14,19 +13,15 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lanyard-id/lanyard/internal/cloudtest"
 	"github.com/lanyard-id/lanyard/internal/directory"
-	"github.com/lanyard-id/lanyard/internal/store"
 )
 
 // get fetches a document from the handler.
 func (c *cloud) get(target string) (int, map[string]any) {
-	c.t.Helper()
-	response := c.serve(httptest.NewRequestWithContext(c.t.Context(), http.MethodGet, target, nil))
-	var document map[string]any
-	if err := json.NewDecoder(response.Body).Decode(&document); err != nil {
-		c.t.Fatalf("%s: no JSON: %v", target, err)
-	}
-	return response.StatusCode, document
+	c.TB.Helper()
+	answer := c.send(httptest.NewRequestWithContext(c.TB.Context(), http.MethodGet, target, nil))
+	return answer.Status, cloudtest.Decode[map[string]any](c.TB, answer)
 }
 
 // TestClientsAcceptTheDocuments checks what Microsoft's client libraries check
@@ -117,18 +112,18 @@ func TestKeysVerifyTokens(t *testing.T) {
 	parts := strings.Split(raw, ".")
 	header := decodePart(t, parts[0])
 	signature, err := base64.RawURLEncoding.DecodeString(parts[2])
-	must(t, err)
+	cloudtest.Must(t, err)
 	sum := sha256.Sum256([]byte(parts[0] + "." + parts[1]))
 
 	for path, issuer := range map[string]string{
-		contoso + "/discovery/v2.0/keys":         c.names.IssuerV2(contoso),
-		contoso + "/discovery/keys":              c.names.IssuerV1(contoso),
-		"contoso.example/discovery/v2.0/keys":    c.names.IssuerV2(contoso),
-		"common/discovery/v2.0/keys":             c.names.IssuerV2("{tenantid}"),
-		"common/discovery/keys":                  c.names.IssuerV1("{tenantid}"),
-		"organizations/discovery/v2.0/keys":      c.names.IssuerV2("{tenantid}"),
-		"adfs/discovery/keys":                    c.names.IssuerV2(contoso),
-		"adfs/discovery/v2.0/keys":               c.names.IssuerV2(contoso),
+		contoso + "/discovery/v2.0/keys":         c.Azure.IssuerV2(contoso),
+		contoso + "/discovery/keys":              c.Azure.IssuerV1(contoso),
+		"contoso.example/discovery/v2.0/keys":    c.Azure.IssuerV2(contoso),
+		"common/discovery/v2.0/keys":             c.Azure.IssuerV2("{tenantid}"),
+		"common/discovery/keys":                  c.Azure.IssuerV1("{tenantid}"),
+		"organizations/discovery/v2.0/keys":      c.Azure.IssuerV2("{tenantid}"),
+		"adfs/discovery/keys":                    c.Azure.IssuerV2(contoso),
+		"adfs/discovery/v2.0/keys":               c.Azure.IssuerV2(contoso),
 		strings.ToUpper(contoso + "/discovery/"): "",
 	} {
 		status, document := c.get("https://login-us.microsoftonline.com/" + path)
@@ -148,15 +143,15 @@ func TestKeysVerifyTokens(t *testing.T) {
 			t.Errorf("%s: %v, want kid %v and issuer %s", path, key, header["kid"], issuer)
 		}
 		n, err := base64.RawURLEncoding.DecodeString(key["n"].(string))
-		must(t, err)
+		cloudtest.Must(t, err)
 		public := &rsa.PublicKey{N: new(big.Int).SetBytes(n), E: 65537}
 		if err := rsa.VerifyPKCS1v15(public, crypto.SHA256, sum[:], signature); err != nil {
 			t.Errorf("%s: %v", path, err)
 		}
 		der, err := base64.StdEncoding.DecodeString(key["x5c"].([]any)[0].(string))
-		must(t, err)
+		cloudtest.Must(t, err)
 		certificate, err := x509.ParseCertificate(der)
-		must(t, err)
+		cloudtest.Must(t, err)
 		if !public.Equal(certificate.PublicKey) {
 			t.Errorf("%s: the certificate is of another key", path)
 		}
@@ -174,11 +169,9 @@ func TestOnlyTenantIsADFS(t *testing.T) {
 	if status, _ := one.get("https://login.lanyard.test:8443/adfs/.well-known/openid-configuration"); status != http.StatusBadRequest {
 		t.Errorf("with no tenant: %d", status)
 	}
-	one.update(func(tx *store.Tx) error {
-		return one.directory.CreateTenant(tx, directory.Tenant{ID: contoso, DisplayName: "Contoso"})
-	})
+	one.Tenant(directory.Tenant{ID: contoso, DisplayName: "Contoso"})
 	status, document := one.get("https://login.lanyard.test:8443/adfs/.well-known/openid-configuration")
-	if status != http.StatusOK || document["issuer"] != one.names.IssuerV2(contoso) {
+	if status != http.StatusOK || document["issuer"] != one.Azure.IssuerV2(contoso) {
 		t.Errorf("with one tenant: %d %v", status, document)
 	}
 }
@@ -188,9 +181,8 @@ func TestRequestWithoutHost(t *testing.T) {
 	c := newCloud(t, options{})
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/"+contoso+"/v2.0/.well-known/openid-configuration", nil)
 	r.Host = ""
-	var document map[string]any
-	must(t, json.NewDecoder(c.serve(r).Body).Decode(&document))
-	if document["issuer"] != c.names.IssuerV2(contoso) {
+	document := cloudtest.Decode[map[string]any](t, c.send(r))
+	if document["issuer"] != c.Azure.IssuerV2(contoso) {
 		t.Errorf("the issuer is %v", document["issuer"])
 	}
 }

@@ -15,12 +15,12 @@ const repository = "456789"
 // expression gives an owner a flexible federated credential for the test's
 // issuer.
 func (c *cloud) expression(owner, name, value string, audience ...string) {
-	c.t.Helper()
+	c.TB.Helper()
 	if audience == nil {
 		audience = []string{exchangeAudience}
 	}
-	c.update(func(tx *store.Tx) error {
-		_, err := c.directory.PutFederatedCredential(tx, directory.FederatedCredential{
+	c.Update(func(tx *store.Tx) error {
+		_, err := c.Directory.PutFederatedCredential(tx, directory.FederatedCredential{
 			TenantID: contoso, Owner: owner, Name: name, Issuer: c.issuer.URL, Audiences: audience,
 			ClaimsMatchingExpression: &directory.ClaimsMatchingExpression{Value: value, LanguageVersion: 1},
 		})
@@ -31,8 +31,8 @@ func (c *cloud) expression(owner, name, value string, audience ...string) {
 // populateFlexible makes the application deploy and the identity patterns, which
 // trust workloads by expressions.
 func (c *cloud) populateFlexible() {
-	c.t.Helper()
-	c.deploy, c.deployPrincipal = c.application(contoso, "shop-deploy")
+	c.TB.Helper()
+	c.deploy, c.deployPrincipal = c.Application(contoso, "shop-deploy")
 	const of = " and claims['repository_id'] eq '" + repository + "'"
 	c.credential(c.deploy.ObjectID, "main", c.issuer.URL, "repo:contoso/shop:ref:refs/heads/main")
 	c.expression(c.deploy.ObjectID, "branches", "claims['sub'] matches 'repo:contoso/shop:ref:refs/heads/*'"+of)
@@ -49,7 +49,7 @@ func (c *cloud) job(reference string, changes map[string]any) string {
 	for name, value := range changes {
 		claims[name] = value
 	}
-	return c.issuer.token(c.clock.Now(), claims)
+	return c.issuer.token(c.Clock.Now(), claims)
 }
 
 // flexibleAssertion makes the assertions for deploy that golden files call by
@@ -72,7 +72,7 @@ func (c *cloud) flexibleAssertion(tb testing.TB, name string) string {
 
 // asDeploy posts an assertion as the application deploy.
 func (c *cloud) asDeploy(assertion string) (int, string) {
-	c.t.Helper()
+	c.TB.Helper()
 	return c.as(c.deploy.AppID, url.Values{
 		"client_assertion":      {assertion},
 		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
@@ -100,7 +100,7 @@ func TestFlexibleCredentials(t *testing.T) {
 		"a list of repositories":        {c.job("ref:refs/heads/x", map[string]any{"repository_id": []string{repository}}), 700234},
 		"a nested repository":           {c.job("ref:refs/heads/x", map[string]any{"repository_id": map[string]any{"eq": repository}}), 700234},
 		"a quote in a claim":            {c.job("ref:refs/heads/x", map[string]any{"repository_id": "1' and claims['repository_id'] eq '" + repository}), 7002131},
-		"wildcards in a claim":          {c.issuer.token(c.clock.Now(), map[string]any{"sub": "*", "repository_id": "*"}), 7002131},
+		"wildcards in a claim":          {c.issuer.token(c.Clock.Now(), map[string]any{"sub": "*", "repository_id": "*"}), 7002131},
 		"a long claim":                  {c.job("ref:refs/heads/"+strings.Repeat("x", 600), nil), 7002131},
 		"another audience":              {c.job("ref:refs/heads/x", map[string]any{"aud": "https://kubernetes.default.svc"}), 700212},
 		"a subject, another audience":   {c.job("ref:refs/heads/main", map[string]any{"repository_id": nil, "aud": "other"}), 700212},
@@ -109,12 +109,12 @@ func TestFlexibleCredentials(t *testing.T) {
 		"an audience of its own":        {c.job("environment:prod", map[string]any{"aud": "api://elsewhere"}), 0},
 		"the usual audience, where not": {c.job("environment:prod", nil), 700212},
 		"another issuer":                {c.job("ref:refs/heads/x", map[string]any{"iss": "https://issuer.example"}), 700211},
-		"this cloud as the issuer":      {c.job("ref:refs/heads/x", map[string]any{"iss": c.names.IssuerV2(contoso)}), 700211},
+		"this cloud as the issuer":      {c.job("ref:refs/heads/x", map[string]any{"iss": c.Azure.IssuerV2(contoso)}), 700211},
 		"an issuer that is a client":    {c.job("ref:refs/heads/x", map[string]any{"iss": c.deploy.AppID}), 50048},
-		"nobody's key":                  {signRS256(testKeys()[1], map[string]any{"alg": "RS256", "kid": c.issuer.keyID}, c.issuer.claims(c.clock.Now(), map[string]any{"sub": "repo:contoso/shop:ref:refs/heads/x", "repository_id": repository})), 700027},
+		"nobody's key":                  {signRS256(testKeys()[1], map[string]any{"alg": "RS256", "kid": c.issuer.keyID}, c.issuer.claims(c.Clock.Now(), map[string]any{"sub": "repo:contoso/shop:ref:refs/heads/x", "repository_id": repository})), 700027},
 		"the claim altered after signing": {func() string {
 			parts := strings.Split(c.job("ref:refs/heads/x", map[string]any{"repository_id": "1"}), ".")
-			return parts[0] + "." + encodeJSON(c.issuer.claims(c.clock.Now(), map[string]any{"sub": "repo:contoso/shop:ref:refs/heads/x", "repository_id": repository})) + "." + parts[2]
+			return parts[0] + "." + encodeJSON(c.issuer.claims(c.Clock.Now(), map[string]any{"sub": "repo:contoso/shop:ref:refs/heads/x", "repository_id": repository})) + "." + parts[2]
 		}(), 700027},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -140,7 +140,7 @@ func TestFlexibleCredentialsInStrictMode(t *testing.T) {
 			identity, application = 700235, 7002241
 		}
 		number, _ := c.as(c.patterns.AppID, url.Values{
-			"client_assertion":      {c.issuer.token(c.clock.Now(), nil)},
+			"client_assertion":      {c.issuer.token(c.Clock.Now(), nil)},
 			"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
 		})
 		if number != identity {
@@ -178,9 +178,9 @@ func TestExpressionsGuardTheIssuer(t *testing.T) {
 // names one identity does.
 func TestNoExpressionTrustsThisCloud(t *testing.T) {
 	c := newCloud(t, options{})
-	c.update(func(tx *store.Tx) error {
-		_, err := c.directory.PutFederatedCredential(tx, directory.FederatedCredential{
-			TenantID: contoso, Owner: c.deploy.ObjectID, Name: "identities", Issuer: c.names.IssuerV2(contoso), Audiences: []string{exchangeAudience},
+	c.Update(func(tx *store.Tx) error {
+		_, err := c.Directory.PutFederatedCredential(tx, directory.FederatedCredential{
+			TenantID: contoso, Owner: c.deploy.ObjectID, Name: "identities", Issuer: c.Azure.IssuerV2(contoso), Audiences: []string{exchangeAudience},
 			ClaimsMatchingExpression: &directory.ClaimsMatchingExpression{Value: "claims['tid'] eq '" + contoso + "'", LanguageVersion: 1},
 		})
 		return err

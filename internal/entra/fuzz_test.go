@@ -3,30 +3,28 @@ package entra_test
 import (
 	"encoding/json"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/lanyard-id/lanyard/internal/cloudtest"
 )
 
 // answered checks what every answer must be, whatever was asked: JSON of one of
 // two shapes, with a status that fits.
-func answered(t *testing.T, w *httptest.ResponseRecorder) (issued bool) {
+func answered(t *testing.T, a cloudtest.Answer) (issued bool) {
 	t.Helper()
-	if w.Code >= http.StatusInternalServerError {
-		t.Fatalf("status %d: %s", w.Code, w.Body)
+	if a.Status >= http.StatusInternalServerError {
+		t.Fatalf("status %d: %s", a.Status, a.Body)
 	}
-	if w.Body.Len() == 0 {
+	if a.Body == "" {
 		return false
 	}
-	var answer map[string]any
-	if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil {
-		t.Fatalf("no JSON: %v: %s", err, w.Body)
-	}
+	answer := cloudtest.Decode[map[string]any](t, a)
 	_, issued = answer["access_token"]
 	_, refused := answer["error"]
-	if w.Code == http.StatusOK == refused || issued && refused {
-		t.Fatalf("status %d: %s", w.Code, w.Body)
+	if a.Status == http.StatusOK == refused || issued && refused {
+		t.Fatalf("status %d: %s", a.Status, a.Body)
 	}
 	return issued
 }
@@ -47,11 +45,7 @@ func FuzzTokenForm(f *testing.F) {
 		f.Add(body)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
-		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "https://login.lanyard.test:8443/"+contoso+"/oauth2/v2.0/token", strings.NewReader(body))
-		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		w := httptest.NewRecorder()
-		c.handler.ServeHTTP(w, r)
-		if answered(t, w) && !strings.Contains(body, c.appSecret) {
+		if answered(t, c.send(formRequest(t, "/"+contoso+"/oauth2/v2.0/token", body))) && !strings.Contains(body, c.appSecret) {
 			t.Fatalf("%q got a token", body)
 		}
 	})
@@ -126,15 +120,14 @@ func FuzzPath(f *testing.F) {
 			return
 		}
 		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodOptions} {
-			w := httptest.NewRecorder()
-			c.handler.ServeHTTP(w, &http.Request{Method: method, URL: u, Host: "login.lanyard.test:8443", Header: http.Header{}, Body: http.NoBody})
-			if answered(t, w) {
+			a := c.send(&http.Request{Method: method, URL: u, Host: "login.lanyard.test:8443", Header: http.Header{}, Body: http.NoBody})
+			if answered(t, a) {
 				t.Fatalf("%s %s got a token", method, target)
 			}
 			var document struct {
 				Endpoint string `json:"tenant_discovery_endpoint"`
 			}
-			if json.Unmarshal(w.Body.Bytes(), &document) == nil && document.Endpoint != "" {
+			if json.Unmarshal([]byte(a.Body), &document) == nil && document.Endpoint != "" {
 				if endpoint, err := url.Parse(document.Endpoint); err != nil || endpoint.Scheme != "https" || endpoint.User != nil || !own[strings.ToLower(endpoint.Hostname())] {
 					t.Fatalf("%s leads to %s", target, document.Endpoint)
 				}

@@ -1,19 +1,14 @@
 package entra_test
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
-	"io"
 	"maps"
-	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -22,14 +17,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/cloudtest"
 	"github.com/lanyard-id/lanyard/internal/token"
 )
-
-var update = flag.Bool("update", false, "write the golden answers anew")
 
 // TestGolden sends the request of each file in testdata and compares what comes
 // back, what the token says, and what the audit log holds. Names in braces
@@ -37,7 +30,7 @@ var update = flag.Bool("update", false, "write the golden answers anew")
 // form, and "-- raw --" is a body as it is.
 func TestGolden(t *testing.T) {
 	files, err := filepath.Glob("testdata/*/*.txtar")
-	must(t, err)
+	cloudtest.Must(t, err)
 	if len(files) == 0 {
 		t.Fatal("no golden files")
 	}
@@ -55,9 +48,9 @@ func TestGolden(t *testing.T) {
 	}
 	records := map[string]json.RawMessage{}
 	for _, c := range clouds {
-		for line := range strings.Lines(c.auditText()) {
+		for line := range strings.Lines(c.AuditText()) {
 			var id struct{ RequestID string }
-			must(t, json.Unmarshal([]byte(line), &id))
+			cloudtest.Must(t, json.Unmarshal([]byte(line), &id))
 			records[id.RequestID] = json.RawMessage(line)
 		}
 	}
@@ -98,38 +91,26 @@ func newGoldenCloud(t *testing.T, config string) *cloud {
 
 // goldenExchange is one golden file.
 type goldenExchange struct {
+	*cloudtest.GoldenFile
 	file      string
-	archive   *txtar.Archive
 	config    string
 	requestID string
 	cloud     *cloud
-	response  *http.Response
-	body      []byte
+	answer    cloudtest.Answer
 }
 
 func readGolden(t *testing.T, file string) *goldenExchange {
 	t.Helper()
-	archive, err := txtar.ParseFile(file)
-	must(t, err)
-	x := &goldenExchange{file: file, archive: archive}
-	x.config = x.section("config")
+	x := &goldenExchange{file: file, GoldenFile: cloudtest.ReadGolden(t, file)}
+	x.config = x.Section("config")
 	return x
-}
-
-func (x *goldenExchange) section(name string) string {
-	for _, f := range x.archive.Files {
-		if f.Name == name {
-			return string(f.Data)
-		}
-	}
-	return ""
 }
 
 // run sends the request.
 func (x *goldenExchange) run(t *testing.T, c *cloud, requestID string) {
 	t.Helper()
 	x.cloud, x.requestID = c, requestID
-	head, body, _ := strings.Cut(x.section("request"), "\n\n")
+	head, body, _ := strings.Cut(x.Section("request"), "\n\n")
 	line, fields, _ := strings.Cut(head, "\n")
 	method, target, ok := strings.Cut(c.expand(t, line), " ")
 	if !ok {
@@ -141,7 +122,7 @@ func (x *goldenExchange) run(t *testing.T, c *cloud, requestID string) {
 		form.Add(name, c.expand(t, value))
 	}
 	encoded := form.Encode()
-	if raw := x.section("raw"); raw != "" {
+	if raw := x.Section("raw"); raw != "" {
 		encoded = c.expand(t, strings.TrimSuffix(raw, "\n"))
 	}
 	r := httptest.NewRequestWithContext(
@@ -159,64 +140,39 @@ func (x *goldenExchange) run(t *testing.T, c *cloud, requestID string) {
 		}
 		r.Header.Set(name, value)
 	}
-	x.response = c.serve(r)
-	var err error
-	x.body, err = io.ReadAll(x.response.Body)
-	must(t, err)
+	x.answer = c.send(r)
 }
+
+// outcomes are the sections that hold what came of the request.
+var outcomes = []string{"response", "token", "audit"}
 
 // compare compares, or writes, what came of the request.
 func (x *goldenExchange) compare(t *testing.T, record json.RawMessage) {
 	t.Helper()
-	want := map[string]string{}
-	got := map[string]string{"response": x.answer(t)}
-	var answer struct {
+	got := map[string]string{"response": x.response(t)}
+	var issued struct {
 		AccessToken string `json:"access_token"`
 	}
-	if err := json.Unmarshal(x.body, &answer); err == nil && answer.AccessToken != "" {
-		got["token"] = x.token(t, answer.AccessToken)
+	if err := json.Unmarshal([]byte(x.answer.Body), &issued); err == nil && issued.AccessToken != "" {
+		got["token"] = x.token(t, issued.AccessToken)
 	}
 	if record != nil {
-		got["audit"] = x.cloud.normalize(indent(t, record), x.requestID)
+		got["audit"] = x.cloud.normalize(cloudtest.Indent(t, string(record)), x.requestID)
 	}
-	kept := x.archive.Files[:0:0]
-	for _, f := range x.archive.Files {
-		switch f.Name {
-		case "response", "token", "audit":
-			want[f.Name] = string(f.Data)
-		default:
-			kept = append(kept, f)
+	sections := x.Sections(outcomes...)
+	for _, name := range outcomes {
+		if got[name] != "" {
+			sections = append(sections, txtar.File{Name: name, Data: []byte(got[name])})
 		}
 	}
-	if *update {
-		for _, name := range []string{"response", "token", "audit"} {
-			if got[name] != "" {
-				kept = append(kept, txtar.File{Name: name, Data: []byte(got[name])})
-			}
-		}
-		x.archive.Files = kept
-		must(t, os.WriteFile(x.file, txtar.Format(x.archive), 0o644))
-		return
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("not the golden answer (-golden +got; -update writes it anew):\n%s", diff)
-	}
+	x.Check(t, sections)
 }
 
-// answer prints the status, the header and the body.
-func (x *goldenExchange) answer(t *testing.T) string {
+// response prints the status, the header and the body.
+func (x *goldenExchange) response(t *testing.T) string {
 	t.Helper()
-	var b strings.Builder
-	fmt.Fprintln(&b, x.response.StatusCode)
-	for _, name := range slices.Sorted(maps.Keys(x.response.Header)) {
-		if name != "Content-Length" {
-			fmt.Fprintf(&b, "%s: %s\n", name, x.response.Header.Get(name))
-		}
-	}
-	if len(x.body) > 0 {
-		fmt.Fprintf(&b, "\n%s", indent(t, x.body))
-	}
-	return x.cloud.normalize(b.String(), x.requestID)
+	headers := slices.DeleteFunc(slices.Sorted(maps.Keys(x.answer.Header)), func(name string) bool { return name == "Content-Length" })
+	return x.cloud.normalize(fmt.Sprintln(x.answer.Status)+x.answer.Text(t, headers...), x.requestID)
 }
 
 // token verifies the token's signature as a resource would, and prints header
@@ -225,7 +181,7 @@ func (x *goldenExchange) token(t *testing.T, raw string) string {
 	t.Helper()
 	claims := claimsOf(t, raw)
 	audience := claims["aud"].(string)
-	verifier := token.NewApplicationVerifier(x.cloud.keys, x.cloud.names, contoso, []string{audience}, x.cloud.clock.Now)
+	verifier := token.NewApplicationVerifier(x.cloud.Keys, x.cloud.Azure, contoso, []string{audience}, x.cloud.Clock.Now)
 	if _, err := verifier.Verify(raw); err != nil {
 		t.Errorf("the token is refused: %v", err)
 	}
@@ -238,19 +194,10 @@ func (x *goldenExchange) token(t *testing.T, raw string) string {
 	var b strings.Builder
 	for _, part := range []any{decodePart(t, strings.Split(raw, ".")[0]), claims} {
 		text, err := json.Marshal(part)
-		must(t, err)
-		b.WriteString(indent(t, text))
+		cloudtest.Must(t, err)
+		b.WriteString(cloudtest.Indent(t, string(text)))
 	}
 	return x.cloud.normalize(b.String(), x.requestID)
-}
-
-func indent(t *testing.T, text []byte) string {
-	t.Helper()
-	var b bytes.Buffer
-	if err := json.Indent(&b, bytes.TrimSpace(text), "", "  "); err != nil {
-		t.Fatalf("no JSON: %v\n%s", err, text)
-	}
-	return b.String() + "\n"
 }
 
 // placeholders are what stands in braces in golden files.
@@ -267,7 +214,7 @@ func (c *cloud) placeholders() map[string]string {
 		"foreignSecret.keyId": c.foreign.Secrets[0].KeyID,
 		"mi":                  c.mi.AppID, "mi.objectId": c.mi.ObjectID, "bare": c.bare.AppID, "bare.objectId": c.bare.ObjectID,
 		"foreign": c.foreign.AppID, "foreignSecret": c.foreignSecret,
-		"issuer": c.issuer.URL, "issuer.address": c.issuer.Listener.Addr().String(), "kid": c.keys.List()[0].ID,
+		"issuer": c.issuer.URL, "issuer.address": c.issuer.Listener.Addr().String(), "kid": c.Keys.List()[0].ID,
 	}
 	for name, cert := range c.certificates {
 		values[name+".sha1"] = strings.ToUpper(hex.EncodeToString(cert.sha1()))
@@ -280,24 +227,27 @@ func (c *cloud) placeholders() map[string]string {
 	return values
 }
 
-var inBraces = regexp.MustCompile(`\{[A-Za-z][A-Za-z0-9.:-]*\}`)
+// golden gives the names of golden files, which have other GUIDs as they are.
+func (c *cloud) golden() *cloudtest.Names {
+	names := &cloudtest.Names{Literal: func(string) bool { return true }}
+	for name, value := range c.placeholders() {
+		names.Set(name, value)
+	}
+	return names
+}
 
-// expand puts values in the place of names in braces.
+var special = regexp.MustCompile(`\{(assertion|upper):([A-Za-z0-9.-]+)\}`)
+
+// expand puts values in the place of names in braces: those of placeholders,
+// "upper:" and a name for one in capitals, "assertion:" and the name of one.
 func (c *cloud) expand(t *testing.T, text string) string {
 	t.Helper()
-	values := c.placeholders()
-	return inBraces.ReplaceAllStringFunc(text, func(match string) string {
-		name := match[1 : len(match)-1]
-		if value, ok := values[name]; ok {
-			return value
+	return special.ReplaceAllStringFunc(c.golden().Fill(text), func(match string) string {
+		m := special.FindStringSubmatch(match)
+		if m[1] == "upper" {
+			return strings.ToUpper(c.placeholders()[m[2]])
 		}
-		if name, ok := strings.CutPrefix(name, "assertion:"); ok {
-			return c.assertion(t, name)
-		}
-		if name, ok := strings.CutPrefix(name, "upper:"); ok {
-			return strings.ToUpper(values[name])
-		}
-		return match
+		return c.assertion(t, m[2])
 	})
 }
 
@@ -313,14 +263,10 @@ var (
 // bounds is checked here.
 func (c *cloud) normalize(text, requestID string) string {
 	text = strings.ReplaceAll(text, requestID, "{traceId}")
-	values := c.placeholders()
-	names := slices.SortedFunc(maps.Keys(values), func(a, b string) int { return len(values[b]) - len(values[a]) })
-	for _, name := range names {
-		text = strings.ReplaceAll(text, values[name], "{"+name+"}")
-	}
+	text = c.golden().Show(text)
 	text = accessToken.ReplaceAllString(text, `"{token}"`)
 	text = randomID.ReplaceAllString(text, `"tokenId": "..."`)
-	now := c.clock.Now().Unix()
+	now := c.Clock.Now().Unix()
 	text = lifetimes.ReplaceAllStringFunc(text, func(match string) string {
 		m := lifetimes.FindStringSubmatch(match)
 		value, _ := strconv.ParseInt(m[3], 10, 64)

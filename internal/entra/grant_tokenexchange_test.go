@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/cloudtest"
 	"github.com/lanyard-id/lanyard/internal/directory"
 	"github.com/lanyard-id/lanyard/internal/rbac"
 	"github.com/lanyard-id/lanyard/internal/store"
@@ -19,8 +20,8 @@ import (
 func actingCloud(t *testing.T, opts options) *cloud {
 	t.Helper()
 	c := newCloud(t, opts)
-	c.update(func(tx *store.Tx) error {
-		return c.directory.CreateSubscription(tx, directory.Subscription{
+	c.Update(func(tx *store.Tx) error {
+		return c.Directory.CreateSubscription(tx, directory.Subscription{
 			ID: "11111111-2222-3333-4444-555555555555", TenantID: contoso, DisplayName: "shop", State: "Enabled"})
 	})
 	c.assign(c.appPrincipal.ObjectID, azure.RoleManagedIdentityOperator, c.mi.ResourceID)
@@ -28,13 +29,13 @@ func actingCloud(t *testing.T, opts options) *cloud {
 }
 
 func (c *cloud) assign(principal, role, scope string) {
-	c.t.Helper()
+	c.TB.Helper()
 	id, err := azure.ParseResourceID(scope)
-	must(c.t, err)
-	c.update(func(tx *store.Tx) error {
-		_, _, err := c.guard.PutAssignment(tx, rbac.Assignment{
+	cloudtest.Must(c.TB, err)
+	c.Update(func(tx *store.Tx) error {
+		_, _, err := c.Guard.PutAssignment(tx, rbac.Assignment{
 			Name: uuid.NewString(), TenantID: contoso, Scope: id, RoleDefinitionID: role,
-			PrincipalID: principal, PrincipalType: azure.ServicePrincipal, CreatedOn: c.clock.Now(),
+			PrincipalID: principal, PrincipalType: azure.ServicePrincipal, CreatedOn: c.Clock.Now(),
 		})
 		return err
 	})
@@ -43,7 +44,7 @@ func (c *cloud) assign(principal, role, scope string) {
 // actAs exchanges the access token for one of the identity; the number is the
 // AADSTS number of the refusal.
 func (c *cloud) actAs(subjectToken, identity string, change ...string) (status, number int, raw string) {
-	c.t.Helper()
+	c.TB.Helper()
 	form := url.Values{
 		"grant_type":         {"urn:ietf:params:oauth:grant-type:token-exchange"},
 		"subject_token":      {subjectToken},
@@ -73,7 +74,7 @@ func TestTokenExchange(t *testing.T) {
 		!strings.Contains(claims["xms_mirid"].(string), "/id-orders") {
 		t.Fatalf("claims %v", claims)
 	}
-	if text := c.auditText(); !strings.Contains(text, `"actor":"`+c.appPrincipal.ObjectID+`"`) || strings.Contains(text, operator) {
+	if text := c.AuditText(); !strings.Contains(text, `"actor":"`+c.appPrincipal.ObjectID+`"`) || strings.Contains(text, operator) {
 		t.Fatal("the audit log does not name who acted, or holds its token")
 	}
 }
@@ -112,7 +113,7 @@ func TestTokenExchangeRefusals(t *testing.T) {
 			}
 		})
 	}
-	c.clock.Advance(2 * time.Hour)
+	c.Clock.Advance(2 * time.Hour)
 	if _, number, _ := c.actAs(operator, c.mi.AppID); number != 50027 {
 		t.Errorf("an expired token: AADSTS%d", number)
 	}

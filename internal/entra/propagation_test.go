@@ -9,14 +9,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lanyard-id/lanyard/internal/directory"
 	"github.com/lanyard-id/lanyard/internal/store"
 )
 
 // asMI posts an assertion as the managed identity mi, and gives status and
 // answer.
 func (c *cloud) asMI(assertion string) (int, map[string]any) {
-	c.t.Helper()
+	c.TB.Helper()
 	return c.post("/"+contoso+"/oauth2/v2.0/token", url.Values{
 		"grant_type": {"client_credentials"}, "client_id": {c.mi.AppID}, "scope": {management + "/.default"},
 		"client_assertion":      {assertion},
@@ -33,11 +32,11 @@ func TestCredentialPropagation(t *testing.T) {
 			c := newCloud(t, options{propagation: delay, strict: strict})
 			want := func(when string, number int, changes map[string]any) {
 				t.Helper()
-				if got, _ := c.federated(c.issuer.token(c.clock.Now(), changes)); got != number {
+				if got, _ := c.federated(c.issuer.token(c.Clock.Now(), changes)); got != number {
 					t.Errorf("%s: AADSTS%d, want %d", when, got, number)
 				}
 			}
-			status, answer := c.asMI(c.issuer.token(c.clock.Now(), nil))
+			status, answer := c.asMI(c.issuer.token(c.Clock.Now(), nil))
 			words := "AADSTS70021: No matching federated identity record found for presented assertion. Assertion Issuer: '" + c.issuer.URL +
 				"'. Assertion Subject: '" + subject + "'. Assertion Audience: 'api://AzureADTokenExchange'. https://"
 			description := answer["error_description"].(string)
@@ -50,16 +49,16 @@ func TestCredentialPropagation(t *testing.T) {
 			// What no credential accepts has the answer that it always has.
 			want("another subject", 700213, map[string]any{"sub": subject + "x"})
 			want("another issuer", 700211, map[string]any{"iss": "https://other.example"})
-			c.clock.Advance(delay - time.Second)
+			c.Clock.Advance(delay - time.Second)
 			want("just before its time", 70021, nil)
-			c.clock.Advance(time.Second)
+			c.Clock.Advance(time.Second)
 			want("at its time", 0, nil)
 
 			// A changed one is a new one. What it accepted before, it no longer does.
 			c.credential(c.mi.ObjectID, "shop-orders", c.issuer.URL, subject+"x")
 			want("after the change", 70021, map[string]any{"sub": subject + "x"})
 			want("what it was before", 700213, nil)
-			c.clock.Advance(delay)
+			c.Clock.Advance(delay)
 			want("the change's time", 0, map[string]any{"sub": subject + "x"})
 			// One that is written again is not, and others go on meanwhile.
 			c.credential(c.mi.ObjectID, "shop-orders", c.issuer.URL, subject+"x")
@@ -67,12 +66,12 @@ func TestCredentialPropagation(t *testing.T) {
 			want("the one that was written again", 0, map[string]any{"sub": subject + "x"})
 			want("the new one", 70021, nil)
 			// A removed one ends at once.
-			c.update(func(tx *store.Tx) error {
-				_, err := c.directory.DeleteFederatedCredential(tx, contoso, c.mi.ObjectID, "shop-orders")
+			c.Update(func(tx *store.Tx) error {
+				_, err := c.Directory.DeleteFederatedCredential(tx, contoso, c.mi.ObjectID, "shop-orders")
 				return err
 			})
 			want("the removed one", 700213, map[string]any{"sub": subject + "x"})
-			if !strings.Contains(c.auditText(), "second is known from 2026-03-01T14:") {
+			if !strings.Contains(c.AuditText(), "second is known from 2026-03-01T14:") {
 				t.Error("the record does not say which credential it would be, and when")
 			}
 		})
@@ -84,12 +83,12 @@ func TestCredentialPropagation(t *testing.T) {
 func TestCredentialPropagationOfOtherKinds(t *testing.T) {
 	const delay = 2 * time.Minute
 	c := newCloud(t, options{propagation: delay})
-	c.clock.Advance(delay)
-	fresh, _ := c.application(contoso, "fresh")
-	c.credential(fresh.ObjectID, "trusts-identity", c.names.IssuerV2(contoso), c.mi.ObjectID)
+	c.Clock.Advance(delay)
+	fresh, _ := c.Application(contoso, "fresh")
+	c.credential(fresh.ObjectID, "trusts-identity", c.Azure.IssuerV2(contoso), c.mi.ObjectID)
 	identity := c.assertion(t, "identity")
 	c.expression(fresh.ObjectID, "jobs", "claims['sub'] matches 'job-*' and claims['repository_id'] eq '1'")
-	job := c.issuer.token(c.clock.Now(), map[string]any{"sub": "job-7", "repository_id": "1"})
+	job := c.issuer.token(c.Clock.Now(), map[string]any{"sub": "job-7", "repository_id": "1"})
 	as := func(assertion string) int {
 		number, _ := c.as(fresh.AppID, url.Values{
 			"client_assertion":      {assertion},
@@ -102,7 +101,7 @@ func TestCredentialPropagationOfOtherKinds(t *testing.T) {
 			t.Errorf("%s, before its time: AADSTS%d, want 70021", name, number)
 		}
 	}
-	c.clock.Advance(delay)
+	c.Clock.Advance(delay)
 	for name, assertion := range map[string]string{"an identity's token": identity, "an expression": job} {
 		if number := as(assertion); number != 0 {
 			t.Errorf("%s, at its time: AADSTS%d", name, number)
@@ -117,13 +116,7 @@ func TestGroupClaims(t *testing.T) {
 		c := newCloud(t, options{groupClaims: on})
 		var groups []string
 		add := func(name, member string) {
-			var g directory.Principal
-			c.update(func(tx *store.Tx) (err error) {
-				g, err = c.directory.CreateGroup(tx, contoso, name)
-				return err
-			})
-			c.update(func(tx *store.Tx) error { return c.directory.AddMember(tx, contoso, g.ObjectID, member) })
-			groups = append(groups, g.ObjectID)
+			groups = append(groups, c.Group(contoso, name, member).ObjectID)
 		}
 		add("inner", c.mi.ObjectID)
 		add("outer", groups[0])

@@ -12,7 +12,7 @@ import (
 // every place before the old one ends.
 func TestSecretRotation(t *testing.T) {
 	c := newCloud(t, options{})
-	app, _ := c.application(contoso, "rotated")
+	app, _ := c.Application(contoso, "rotated")
 	use := func(secret string) int {
 		t.Helper()
 		number, _ := c.as(app.AppID, url.Values{"client_secret": {secret}})
@@ -26,15 +26,15 @@ func TestSecretRotation(t *testing.T) {
 			}
 		}
 	}
-	first := c.secret(app, c.clock.Now().Add(time.Hour))
+	first := c.secret(app, c.Clock.Now().Add(time.Hour))
 	want("the first", map[string]int{first: 0})
 	second := c.secret(app, time.Time{})
 	third := c.secret(app, time.Time{})
 	want("all three", map[string]int{first: 0, second: 0, third: 0, c.appSecret: 7000215})
-	c.clock.Advance(time.Hour)
+	c.Clock.Advance(time.Hour)
 	want("the first is over", map[string]int{first: 7000222, second: 0, third: 0})
 	keyID := c.reread(app).Secrets[1].KeyID
-	c.update(func(tx *store.Tx) error { return c.directory.RemoveSecret(tx, contoso, app.AppID, keyID) })
+	c.Update(func(tx *store.Tx) error { return c.Directory.RemoveSecret(tx, contoso, app.AppID, keyID) })
 	want("the second was removed", map[string]int{first: 7000222, second: 7000215, third: 0})
 
 	// A certificate beside it changes nothing.
@@ -54,19 +54,19 @@ func TestSecretRotation(t *testing.T) {
 // of credential, and by none of them while it is disabled, or once it is deleted.
 func TestApplicationCredentials(t *testing.T) {
 	c := newCloud(t, options{})
-	app, principal := c.application(contoso, "everything")
+	app, principal := c.Application(contoso, "everything")
 	secret := c.secret(app, time.Time{})
 	c.certificates["app"] = c.register(app, "stranger", time.Time{})
 	c.credential(app.ObjectID, "cluster", c.issuer.URL, subject)
 	c.expression(app.ObjectID, "namespace", "claims['sub'] matches 'system:serviceaccount:jobs:*'")
-	c.credential(app.ObjectID, "identity", c.names.IssuerV2(contoso), c.mi.ObjectID)
+	c.credential(app.ObjectID, "identity", c.Azure.IssuerV2(contoso), c.mi.ObjectID)
 	assertion := func(raw string) url.Values {
 		return url.Values{
 			"client_assertion":      {raw},
 			"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
 		}
 	}
-	now := c.clock.Now()
+	now := c.Clock.Now()
 	credentials := map[string]struct {
 		form url.Values
 		acr  string
@@ -96,14 +96,14 @@ func TestApplicationCredentials(t *testing.T) {
 	}
 	setDisabled := func(disabled bool) {
 		t.Helper()
-		c.update(func(tx *store.Tx) error { return c.directory.SetDisabled(tx, contoso, principal.ObjectID, disabled) })
+		c.Update(func(tx *store.Tx) error { return c.Directory.SetDisabled(tx, contoso, principal.ObjectID, disabled) })
 	}
 	want("enabled", 0)
 	setDisabled(true)
 	want("disabled", 7000112)
 	setDisabled(false)
 	want("enabled again", 0)
-	c.update(func(tx *store.Tx) error { return c.directory.DeletePrincipal(tx, contoso, principal.ObjectID) })
+	c.Update(func(tx *store.Tx) error { return c.Directory.DeletePrincipal(tx, contoso, principal.ObjectID) })
 	want("deleted", 700016)
 }
 
@@ -119,7 +119,7 @@ func TestResourceDecidesOnVersion(t *testing.T) {
 	}
 	set := func(version int) {
 		t.Helper()
-		c.update(func(tx *store.Tx) error { return c.directory.SetAccessTokenVersion(tx, contoso, c.api.AppID, version) })
+		c.Update(func(tx *store.Tx) error { return c.Directory.SetAccessTokenVersion(tx, contoso, c.api.AppID, version) })
 	}
 	for _, version := range []int{2, 1, 0} {
 		set(version)
@@ -133,9 +133,9 @@ func TestResourceDecidesOnVersion(t *testing.T) {
 					t.Fatalf("version %d, %s at %s: %d %v", version, name, path, status, answer)
 				}
 				claims := claimsOf(t, answer["access_token"].(string))
-				ver, aud, client, acr, iss := "1.0", name, "appid", "appidacr", c.names.IssuerV1(contoso)
+				ver, aud, client, acr, iss := "1.0", name, "appid", "appidacr", c.Azure.IssuerV1(contoso)
 				if version == 2 {
-					ver, aud, client, acr, iss = "2.0", c.api.AppID, "azp", "azpacr", c.names.IssuerV2(contoso)
+					ver, aud, client, acr, iss = "2.0", c.api.AppID, "azp", "azpacr", c.Azure.IssuerV2(contoso)
 				}
 				if claims["ver"] != ver || claims["aud"] != aud || claims[client] != c.app.AppID || claims[acr] != "1" || claims["iss"] != iss {
 					t.Errorf("version %d, %s at %s: %v", version, name, path, claims)

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/cloudtest"
 	"github.com/lanyard-id/lanyard/internal/entra"
 	"github.com/lanyard-id/lanyard/internal/store"
 	"github.com/lanyard-id/lanyard/internal/token"
@@ -26,13 +27,13 @@ func TestNewRefusesIncompleteConfig(t *testing.T) {
 	}
 	c := newCloud(t, options{})
 	cfg := entra.Config{
-		Directory: c.directory, Keys: c.keys, Issuers: token.NewIssuers(token.IssuersConfig{}), Audit: c.audit,
-		Fresh: c.store.Fresh,
+		Directory: c.Directory, Keys: c.Keys, Issuers: token.NewIssuers(token.IssuersConfig{}), Audit: c.Audit,
+		Fresh: c.Store.Fresh,
 	}
 	if _, err := entra.New(cfg); err == nil {
 		t.Error("no error without a domain")
 	}
-	cfg.Cloud = c.names
+	cfg.Cloud = c.Azure
 	if _, err := entra.New(cfg); err != nil {
 		t.Errorf("with what is required: %v", err)
 	}
@@ -50,8 +51,8 @@ func TestDeletionEndsTokensAtOnce(t *testing.T) {
 	if number, raw := c.federated(assertion); number != 0 || raw == "" {
 		t.Fatalf("before: AADSTS%d", number)
 	}
-	c.update(func(tx *store.Tx) error {
-		_, err := c.directory.DeleteFederatedCredential(tx, contoso, c.mi.ObjectID, "shop-orders")
+	c.Update(func(tx *store.Tx) error {
+		_, err := c.Directory.DeleteFederatedCredential(tx, contoso, c.mi.ObjectID, "shop-orders")
 		return err
 	})
 	if number, _ := c.federated(assertion); number != 70025 {
@@ -61,7 +62,7 @@ func TestDeletionEndsTokensAtOnce(t *testing.T) {
 	if number, _ := c.federated(assertion); number != 0 {
 		t.Errorf("with the credential again: AADSTS%d", number)
 	}
-	c.update(func(tx *store.Tx) error { return c.directory.DeletePrincipal(tx, contoso, c.mi.ObjectID) })
+	c.Update(func(tx *store.Tx) error { return c.Directory.DeletePrincipal(tx, contoso, c.mi.ObjectID) })
 	if number, _ := c.federated(assertion); number != 700016 {
 		t.Errorf("without the identity: AADSTS%d, want 700016", number)
 	}
@@ -69,11 +70,11 @@ func TestDeletionEndsTokensAtOnce(t *testing.T) {
 	if number, _ := c.bySecret(c.appSecret); number != 0 {
 		t.Fatalf("before: AADSTS%d", number)
 	}
-	c.update(func(tx *store.Tx) error { return c.directory.SetDisabled(tx, contoso, c.appPrincipal.ObjectID, true) })
+	c.Update(func(tx *store.Tx) error { return c.Directory.SetDisabled(tx, contoso, c.appPrincipal.ObjectID, true) })
 	if number, _ := c.bySecret(c.appSecret); number != 7000112 {
 		t.Errorf("disabled: AADSTS%d, want 7000112", number)
 	}
-	c.update(func(tx *store.Tx) error { return c.directory.DeletePrincipal(tx, contoso, c.appPrincipal.ObjectID) })
+	c.Update(func(tx *store.Tx) error { return c.Directory.DeletePrincipal(tx, contoso, c.appPrincipal.ObjectID) })
 	if number, _ := c.bySecret(c.appSecret); number != 700016 {
 		t.Errorf("without the application: AADSTS%d, want 700016", number)
 	}
@@ -94,16 +95,16 @@ func TestDeletedIdentityVouchesForNobody(t *testing.T) {
 	if number := post(); number != 0 {
 		t.Fatalf("before: AADSTS%d", number)
 	}
-	c.clock.Advance(25 * time.Hour)
+	c.Clock.Advance(25 * time.Hour)
 	if number := post(); number != 700024 {
 		t.Errorf("a day later: AADSTS%d, want 700024", number)
 	}
-	c.clock.Advance(-25 * time.Hour)
-	c.update(func(tx *store.Tx) error { return c.directory.SetDisabled(tx, contoso, c.mi.ObjectID, true) })
+	c.Clock.Advance(-25 * time.Hour)
+	c.Update(func(tx *store.Tx) error { return c.Directory.SetDisabled(tx, contoso, c.mi.ObjectID, true) })
 	if number := post(); number != 700226 {
 		t.Errorf("with the identity disabled: AADSTS%d, want 700226", number)
 	}
-	c.update(func(tx *store.Tx) error { return c.directory.DeletePrincipal(tx, contoso, c.mi.ObjectID) })
+	c.Update(func(tx *store.Tx) error { return c.Directory.DeletePrincipal(tx, contoso, c.mi.ObjectID) })
 	if number := post(); number != 700226 {
 		t.Errorf("after the identity's deletion: AADSTS%d, want 700226", number)
 	}
@@ -113,8 +114,8 @@ func TestDeletedIdentityVouchesForNobody(t *testing.T) {
 // assertion, even where a credential names that resource as its audience.
 func TestIdentityVouchesByItsExchangeTokenAlone(t *testing.T) {
 	c := newCloud(t, options{})
-	trusting, _ := c.application(contoso, "trusts-for-orders")
-	c.credential(trusting.ObjectID, "for-orders", c.names.IssuerV2(contoso), c.mi.ObjectID, c.api.AppID)
+	trusting, _ := c.Application(contoso, "trusts-for-orders")
+	c.credential(trusting.ObjectID, "for-orders", c.Azure.IssuerV2(contoso), c.mi.ObjectID, c.api.AppID)
 	_, raw := c.as(c.mi.AppID, url.Values{
 		"scope":                 {"api://orders/.default"},
 		"client_assertion":      {c.assertion(t, "valid")},
@@ -133,8 +134,8 @@ func TestIdentityVouchesByItsExchangeTokenAlone(t *testing.T) {
 // is no assertion, even where a credential names the application.
 func TestOnlyManagedIdentitiesVouch(t *testing.T) {
 	c := newCloud(t, options{})
-	trusting, _ := c.application(contoso, "trusts-an-application")
-	c.credential(trusting.ObjectID, "application", c.names.IssuerV2(contoso), c.appPrincipal.ObjectID)
+	trusting, _ := c.Application(contoso, "trusts-an-application")
+	c.credential(trusting.ObjectID, "application", c.Azure.IssuerV2(contoso), c.appPrincipal.ObjectID)
 	number, _ := c.as(trusting.AppID, url.Values{
 		"client_assertion":      {c.assertion(t, "application")},
 		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
@@ -146,11 +147,11 @@ func TestOnlyManagedIdentitiesVouch(t *testing.T) {
 
 func TestSecretExpires(t *testing.T) {
 	c := newCloud(t, options{})
-	c.clock.Advance(2*365*24*time.Hour - time.Hour)
+	c.Clock.Advance(2*365*24*time.Hour - time.Hour)
 	if number, _ := c.bySecret(c.appSecret); number != 0 {
 		t.Errorf("in its last days: AADSTS%d", number)
 	}
-	c.clock.Advance(3 * 24 * time.Hour)
+	c.Clock.Advance(3 * 24 * time.Hour)
 	if number, _ := c.bySecret(c.appSecret); number != 7000222 {
 		t.Errorf("after its end: AADSTS%d, want 7000222", number)
 	}
@@ -159,7 +160,7 @@ func TestSecretExpires(t *testing.T) {
 // TestAssertionTimes: five minutes of grace at both ends, to the second.
 func TestAssertionTimes(t *testing.T) {
 	c := newCloud(t, options{})
-	now := c.clock.Now()
+	now := c.Clock.Now()
 	at := func(d time.Duration) any { return now.Add(d).Unix() }
 	for _, test := range []struct {
 		name    string
@@ -217,7 +218,7 @@ func TestSameSubjectOfAnotherCluster(t *testing.T) {
 	c := newCloud(t, options{})
 	other := newIssuer(t)
 	other.key, other.keyID = testKeys()[1], "other-key"
-	now := c.clock.Now()
+	now := c.Clock.Now()
 	if number, _ := c.federated(other.token(now, nil)); number != 700211 {
 		t.Errorf("the other cluster's token: AADSTS%d, want 700211", number)
 	}
@@ -286,7 +287,7 @@ func TestBodyIsBounded(t *testing.T) {
 // neither a token nor a verdict on a credential.
 func TestNothingIsToldThatIsNotRecorded(t *testing.T) {
 	c := newCloud(t, options{})
-	must(t, c.audit.Close())
+	cloudtest.Must(t, c.Audit.Close())
 	for name, secret := range map[string]string{"right": c.appSecret, "wrong": "wrong", "expired": c.expiredSecret} {
 		status, answer := c.post("/"+contoso+"/oauth2/v2.0/token", url.Values{
 			"grant_type": {"client_credentials"}, "client_id": {c.app.AppID}, "client_secret": {secret},
@@ -345,7 +346,7 @@ func TestNothingLeaks(t *testing.T) {
 			}
 		}
 	}
-	logs, records := c.logs.String(), c.auditText()
+	logs, records := c.Log.String(), c.AuditText()
 	if !strings.Contains(logs, "AADSTS7000215") || !strings.Contains(records, "AADSTS7000215") {
 		t.Error("nothing was logged")
 	}
@@ -368,7 +369,7 @@ func TestMetrics(t *testing.T) {
 	c.post("/"+contoso+"/oauth2/v2.0/token", url.Values{"grant_type": {"anything"}})
 	got := map[string]float64{}
 	families, err := c.registry.Gather()
-	must(t, err)
+	cloudtest.Must(t, err)
 	for _, family := range families {
 		for _, m := range family.Metric {
 			labels := []string{family.GetName()}
@@ -418,18 +419,17 @@ func TestIdentifiers(t *testing.T) {
 		if test.ask {
 			r.Header.Set("return-client-request-id", "true")
 		}
-		w := httptest.NewRecorder()
-		c.handler.ServeHTTP(w, r)
-		if got := strings.Contains(w.Body.String(), `"correlation_id":"`+id+`"`); got != test.want {
-			t.Errorf("%s: in the answer: %v, want %v: %s", test.name, got, test.want, w.Body)
+		a := c.send(r)
+		if got := strings.Contains(a.Body, `"correlation_id":"`+id+`"`); got != test.want {
+			t.Errorf("%s: in the answer: %v, want %v: %s", test.name, got, test.want, a.Body)
 		}
-		if got := w.Header().Get("client-request-id") == id; got != (test.want && test.ask) {
+		if got := a.Header.Get("client-request-id") == id; got != (test.want && test.ask) {
 			t.Errorf("%s: in the header: %v", test.name, got)
 		}
-		if !test.want && (w.Header().Get("client-request-id") != "" || strings.Contains(w.Body.String(), "onload")) {
-			t.Errorf("%s: what is no GUID came back: %v %s", test.name, w.Header(), w.Body)
+		if !test.want && (a.Header.Get("client-request-id") != "" || strings.Contains(a.Body, "onload")) {
+			t.Errorf("%s: what is no GUID came back: %v %s", test.name, a.Header, a.Body)
 		}
-		if trace := w.Header().Get("x-ms-request-id"); len(trace) != len(id) || !strings.Contains(w.Body.String(), trace) {
+		if trace := a.Header.Get("x-ms-request-id"); len(trace) != len(id) || !strings.Contains(a.Body, trace) {
 			t.Errorf("%s: trace identifier %q", test.name, trace)
 		}
 	}
@@ -466,8 +466,8 @@ func TestHosts(t *testing.T) {
 // secret is good again when it has one.
 func TestClientWithoutServicePrincipal(t *testing.T) {
 	c := newCloud(t, options{})
-	c.update(func(tx *store.Tx) error {
-		return c.directory.DeleteServicePrincipal(tx, contoso, c.appPrincipal.ObjectID)
+	c.Update(func(tx *store.Tx) error {
+		return c.Directory.DeleteServicePrincipal(tx, contoso, c.appPrincipal.ObjectID)
 	})
 	status, answer := c.post("/"+contoso+"/oauth2/v2.0/token", url.Values{
 		"grant_type": {"client_credentials"}, "client_id": {c.app.AppID}, "client_secret": {c.appSecret}, "scope": {management + "/.default"},
@@ -476,8 +476,8 @@ func TestClientWithoutServicePrincipal(t *testing.T) {
 	if status != 401 || answer["error"] != "invalid_client" || !strings.HasPrefix(answer["error_description"].(string), want) {
 		t.Errorf("got %d %v, want 401 %s", status, answer, want)
 	}
-	c.update(func(tx *store.Tx) error {
-		_, err := c.directory.CreateServicePrincipal(tx, contoso, c.app.AppID)
+	c.Update(func(tx *store.Tx) error {
+		_, err := c.Directory.CreateServicePrincipal(tx, contoso, c.app.AppID)
 		return err
 	})
 	if number, _ := c.bySecret(c.appSecret); number != 0 {
