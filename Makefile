@@ -41,9 +41,17 @@ unit: ## the tests of the product's module
 	$(call gotest,.,./...)
 	cd tools && go test ./...
 
+# The cluster under test runs on Linux alone; elsewhere its tests say so.
+ifeq ($(shell uname),Linux)
+e2e: kube
+endif
 .PHONY: e2e
-e2e: ## the tests with unmodified Azure clients
+e2e: ## the tests with unmodified Azure clients, and on a real Kubernetes
 	$(call gotest,e2e,-count=1 ./...)
+
+.PHONY: kube
+kube: ## bin/kube: a whole Kubernetes for the tests, built once (minutes)
+	@cd kube && go run ./build ../bin/kube
 
 .PHONY: race
 race: ## every test of the product's module, under the race detector
