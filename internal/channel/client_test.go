@@ -67,7 +67,7 @@ func newFakeCloud(t *testing.T) *fakeCloud {
 		if err := json.NewDecoder(r.Body).Decode(&report); err != nil {
 			t.Error(err)
 		}
-		switch report.Instance {
+		switch report.Component {
 		case "refused":
 			w.WriteHeader(http.StatusForbidden)
 			fmt.Fprint(w, `{"error":{"code":"AgentNotEnrolled","message":"enrol it"}}`)
@@ -341,19 +341,19 @@ func TestBrokenStreamIsNotBelieved(t *testing.T) {
 func TestReport(t *testing.T) {
 	cloud := newFakeCloud(t)
 	client, file := cloud.start(t, nil)
-	want := channel.Report{Component: "webhook", Instance: "pod-1", Unmutated: &[]channel.UnmutatedPod{}}
+	want := channel.Report{Component: "webhook", NodeCount: 3, Unmutated: &[]channel.UnmutatedPod{}}
 	if err := client.Report(t.Context(), want); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, <-cloud.reports); diff != "" {
 		t.Error(diff)
 	}
-	err := client.Report(t.Context(), channel.Report{Instance: "refused"})
+	err := client.Report(t.Context(), channel.Report{Component: "refused"})
 	if refused, ok := errors.AsType[*channel.RefusedError](err); !ok || refused.Status != 403 || refused.Code != "AgentNotEnrolled" || refused.Message != "enrol it" {
 		t.Errorf("a refused report: %v", err)
 	}
 	// The token goes to the cloud alone: no redirect is followed.
-	err = client.Report(t.Context(), channel.Report{Instance: "redirected"})
+	err = client.Report(t.Context(), channel.Report{Component: "redirected"})
 	if refused, ok := errors.AsType[*channel.RefusedError](err); !ok || refused.Status != http.StatusTemporaryRedirect {
 		t.Errorf("a redirected report: %v", err)
 	}

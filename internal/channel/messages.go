@@ -100,18 +100,29 @@ type Credential struct {
 	Audiences []string `json:"audiences,omitempty"`
 }
 
-// Report is what an agent tells. Every field may be absent: it then says nothing
-// of that matter. A report is answered with 200 and {}.
+// ReportSeconds is how often an agent reports what it sees, changed or not. The
+// cloud takes no more than one report of a component and a pod in
+// [ReportPauseSeconds], and answers others with 429.
+const (
+	ReportSeconds      = 60
+	ReportPauseSeconds = 5
+)
+
+// Report is what an agent tells: each time all of it, since a report takes the
+// place of the one before it of the same component in the same pod, which is the
+// one that the agent's token is bound to. A report is answered with 200 and {}.
 type Report struct {
-	// Component is the role that reports: "webhook".
+	// Component is the role that reports: "webhook". Required: letters, digits and
+	// dashes in lower case.
 	Component string `json:"component"`
-	// Instance tells replicas apart: the pod's name.
-	Instance string `json:"instance"`
 	// AgentVersion and KubernetesVersion are for people.
 	AgentVersion      string `json:"agentVersion,omitempty"`
 	KubernetesVersion string `json:"kubernetesVersion,omitempty"`
+	// NodeCount is how many nodes the cluster has; 0: not known.
+	NodeCount int `json:"nodeCount,omitempty"`
 	// Issuer and Keys are what the API server publishes: its discovery document's
-	// issuer, and its JWK set.
+	// issuer, and its JWK set; both or neither. Keys are taken for the issuer that
+	// the cloud has assigned, and left alone for another.
 	Issuer string          `json:"issuer,omitempty"`
 	Keys   json.RawMessage `json:"keys,omitempty"`
 	// Unmutated are pods that ask for the webhook and run without what it adds;
