@@ -130,7 +130,7 @@ func (w *Webhook) decide(ctx context.Context, r *workloadidentity.ReviewRequest)
 	if err != nil {
 		return none, w.lookupFailed(ctx, err)
 	}
-	m, err := workloadidentity.Decide(r.Object, sa, settings)
+	m, err := workloadidentity.Decide(r.Object, sa, settings, nil)
 	if err != nil {
 		w.log.InfoContext(ctx, "pod denied", "namespace", r.Namespace, "serviceAccount", sa.Name, "why", err)
 		return none, err

@@ -59,7 +59,7 @@ func (s *serviceAccounts) get(ctx context.Context, namespace, name string) (work
 	s.mu.RUnlock()
 	if ok {
 		return workloadidentity.ServiceAccount{
-			Name: name, ClientID: a.clientID, TenantID: a.tenantID, HasTenantID: a.hasTenantID, Expiration: a.expiration,
+			Namespace: namespace, Name: name, ClientID: a.clientID, TenantID: a.tenantID, HasTenantID: a.hasTenantID, Expiration: a.expiration,
 		}, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
@@ -68,7 +68,7 @@ func (s *serviceAccounts) get(ctx context.Context, namespace, name string) (work
 	if err != nil {
 		return workloadidentity.ServiceAccount{}, fmt.Errorf("reading service account %s/%s: %w", namespace, name, err)
 	}
-	return workloadidentity.ServiceAccountOf(name, m.Annotations), nil
+	return workloadidentity.ServiceAccountOf(namespace, name, m.Annotations), nil
 }
 
 func (s *serviceAccounts) put(known map[accountKey]account, obj any) error {
@@ -76,7 +76,7 @@ func (s *serviceAccounts) put(known map[accountKey]account, obj any) error {
 	if !ok {
 		return fmt.Errorf("a service account is a %T", obj)
 	}
-	sa := workloadidentity.ServiceAccountOf(m.Name, m.Annotations)
+	sa := workloadidentity.ServiceAccountOf(m.Namespace, m.Name, m.Annotations)
 	known[accountKey{m.Namespace, m.Name}] = account{
 		clientID: sa.ClientID, tenantID: sa.TenantID, expiration: sa.Expiration, hasTenantID: sa.HasTenantID,
 	}

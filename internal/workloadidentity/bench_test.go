@@ -24,7 +24,7 @@ func BenchmarkReview(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				m, err := Decide(r.Request.Object, sa, settings)
+				m, err := Decide(r.Request.Object, sa, settings, nil)
 				if len(r.Answer(m, err)) < 100 || err != nil {
 					b.Fatal(err)
 				}

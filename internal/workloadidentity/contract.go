@@ -26,6 +26,23 @@ const (
 	// customTokenAnnotationPrefix and the configured suffix make the annotation
 	// by which a pod asks for the custom token endpoint (identity bindings).
 	customTokenAnnotationPrefix = "azure.workload.identity/use-"
+
+	// SystemLabel on a pod, with the value "true", says that it is one of the
+	// webhook's own: upstream's manifests have it on all that they install.
+	SystemLabel = "azure-workload-identity.io/system"
+)
+
+// Annotations of pods that upstream does not have.
+const (
+	// PodClientIDAnnotation is the identity's client ID, in place of the service
+	// account's. It gives no right that the pod has not: the pod may name any
+	// client in AZURE_CLIENT_ID, and the token's subject decides.
+	PodClientIDAnnotation = "lanyard.dev/client-id"
+	// AuthorityAnnotation chooses one of Cloud.Authorities.
+	AuthorityAnnotation = "lanyard.dev/authority"
+	// TrustAnnotation is "none", or those of Cloud.Trust, separated by commas,
+	// that the pod's containers need.
+	TrustAnnotation = "lanyard.dev/trust"
 )
 
 // Defaults and limits.
@@ -60,6 +77,17 @@ const (
 	// CAFilePath is the place in the volume of the CA of a custom token endpoint.
 	CAFilePath = "ca-cert/ca.crt"
 
+	// TrustConfigMap is the config map in the pod's namespace from which the
+	// volume takes the cloud's authority; the keys are its data.
+	TrustConfigMap = "azure-wi-lanyard-trust"
+	TrustKeyCA     = "ca.crt"         // the cloud's authority, PEM
+	TrustKeyBundle = "ca-bundle.crt"  // the public authorities and the cloud's, PEM
+	TrustKeyJava   = "truststore.p12" // the same, as Java reads it
+	// trustDir is where they lie in the volume, and trustCertDir, below it, the
+	// directory of the cloud's authority alone.
+	trustDir     = "trust"
+	trustCertDir = trustDir + "/certs"
+
 	// ProxyContainer and ProxyInitContainer are the containers of the proxy.
 	ProxyContainer     = "azwi-proxy"
 	ProxyInitContainer = "azwi-proxy-init"
@@ -73,4 +101,5 @@ const (
 	envCAFile        = "AZURE_KUBERNETES_CA_FILE"
 	envCAData        = "AZURE_KUBERNETES_CA_DATA"
 	envProxyPort     = "PROXY_PORT"
+	envJavaOptions   = "JAVA_TOOL_OPTIONS"
 )

@@ -27,6 +27,11 @@ type Mutation struct {
 	Containers []ContainerChange
 	// Proxy is true when containers of the token proxy were added.
 	Proxy bool
+	// Authority is the authority host to which a Cloud's pod is led, whose route
+	// must be known to end at the cloud; "" before Azure.
+	Authority string
+	// Trust is true when the pod needs TrustConfigMap in its namespace.
+	Trust bool
 }
 
 // ContainerChange is what one container gets, and why not more.
@@ -56,22 +61,28 @@ func deny(format string, args ...any) *DenialError {
 
 // decision is one call of Decide.
 type decision struct {
-	pod      *Pod
-	sa       ServiceAccount
-	settings *Settings
-	custom   *CustomTokenEndpoint // nil unless the pod chose it
-	env      []jsontext.Value     // the variables that every container gets
-	envNames []string             // and their names
-	envArray jsontext.Value       // all of env, for a container that has none
-	volume   string
-	mount    jsontext.Value
-	skip     []string
-	out      Mutation
+	pod       *Pod
+	sa        ServiceAccount
+	settings  *Settings
+	custom    *CustomTokenEndpoint // nil unless the pod chose it
+	client    string               // the identity's client ID, "" if none is known
+	tenant    string               // "" if the pod is not to know one
+	languages []Language           // in which the pod comes to trust the cloud
+
+	authority     string    // URL of the authority host
+	authorityName string    // its host name, with a Cloud
+	env           variables // what every container gets
+	envTrusting   variables // and what one gets that has the cloud's authority
+	volume        string
+	mount         jsontext.Value
+	skip          []string
+	out           Mutation
 }
 
-// Decide says what a pod gets. Settings must have been validated. The error is
-// always a *DenialError.
-func Decide(pod *Pod, sa ServiceAccount, settings *Settings) (Mutation, error) {
+// Decide says what a pod gets. Settings must have been validated. federation may
+// be nil: nothing is known then, and nothing follows from it. The error is always
+// a *DenialError.
+func Decide(pod *Pod, sa ServiceAccount, settings *Settings, federation Federation) (Mutation, error) {
 	if pod == nil || pod.Spec == nil {
 		return Mutation{}, deny("the pod has no spec")
 	}
@@ -90,28 +101,50 @@ func Decide(pod *Pod, sa ServiceAccount, settings *Settings) (Mutation, error) {
 	if err != nil {
 		return Mutation{}, err
 	}
+	if err := d.chooseIdentity(); err != nil {
+		return Mutation{}, err
+	}
+	if err := d.chooseAuthority(); err != nil {
+		return Mutation{}, err
+	}
+	if d.languages, err = d.trusted(); err != nil {
+		return Mutation{}, err
+	}
 	d.variables()
-	d.envArray = array(d.env)
 	d.skip = d.skipped()
 	d.warnAboutServiceAccount()
-	volumeValue, err := d.findVolume(expiration)
-	if err != nil {
+	d.warnAboutFederation(federation)
+	if err := d.findVolume(expiration); err != nil {
 		return Mutation{}, err
 	}
 	d.mount = d.mountValue()
-	d.out.Identity, d.out.Volume = sa.ClientID, d.volume
+	d.out.Identity, d.out.Volume, d.out.Trust = d.client, d.volume, len(d.languages) > 0
 	d.out.Containers = make([]ContainerChange, 0, len(pod.Spec.InitContainers)+len(pod.Spec.Containers))
-	d.out.Patch = make(Patch, 0, 1+(1+len(d.env))*cap(d.out.Containers))
+	d.out.Patch = slices.Grow(d.out.Patch, 2+(1+len(d.envTrusting.names))*cap(d.out.Containers))
 	d.containers("/spec/initContainers", pod.Spec.InitContainers, true)
 	d.containers("/spec/containers", pod.Spec.Containers, false)
-	if volumeValue != nil {
-		d.out.Patch.appendTo("/spec/volumes", pod.Spec.Volumes != nil, []jsontext.Value{volumeValue})
-	}
+	d.hostAliases()
 	// Last, since putting containers first moves the indexes of the others.
 	if port != 0 {
 		d.proxy(port)
 	}
 	return d.out, nil
+}
+
+// chooseIdentity settles client and tenant. The pod's own client ID counts before
+// the service account's.
+func (d *decision) chooseIdentity() error {
+	d.client, d.tenant = d.sa.ClientID, d.settings.TenantID
+	if d.sa.HasTenantID {
+		d.tenant = d.sa.TenantID
+	}
+	if own, ok := d.pod.Metadata.Annotations[PodClientIDAnnotation]; ok {
+		if !isGUID(own) {
+			return deny("annotation %s is %q, which is not a GUID; it takes the identity's client ID", PodClientIDAnnotation, own)
+		}
+		d.client = own
+	}
+	return nil
 }
 
 // expiration gives the lifetime of the projected token in seconds. A value on
@@ -139,29 +172,44 @@ func (d *decision) expiration() (int64, error) {
 	return n, nil
 }
 
-// variables settles those that every container gets unless it has them. One
-// without a value is left out.
-func (d *decision) variables() {
-	tenant := d.settings.TenantID
-	if d.sa.HasTenantID {
-		tenant = d.sa.TenantID
+// variables are environment variables, as JSON.
+type variables struct {
+	names []string
+	json  []jsontext.Value
+	array jsontext.Value // all of them, for a container that has none
+}
+
+// add adds a variable. One without a value is left out.
+func (v *variables) add(name, value string) {
+	if value != "" {
+		v.names, v.json = append(v.names, name), append(v.json, nameAndValue(name, value))
 	}
-	d.env, d.envNames = make([]jsontext.Value, 0, 8), make([]string, 0, 8)
-	add := func(name, value string) {
-		if value != "" {
-			d.env, d.envNames = append(d.env, nameAndValue(name, value)), append(d.envNames, name)
+}
+
+// variables settles those that containers get unless they have them.
+func (d *decision) variables() {
+	v := variables{names: make([]string, 0, 12), json: make([]jsontext.Value, 0, 12)}
+	v.add(envClientID, d.client)
+	v.add(envTenantID, d.tenant)
+	v.add(envTokenFile, MountPath+"/"+TokenFilePath)
+	v.add(envAuthorityHost, d.authority)
+	if d.custom != nil {
+		v.add(envTokenProxy, d.custom.TokenProxy)
+		v.add(envSNIName, d.custom.SNIName)
+		v.add(envCAFile, MountPath+"/"+CAFilePath)
+		v.add(envCAData, d.custom.CAData)
+	}
+	v.array = array(v.json)
+	d.env = v
+	for _, l := range d.languages {
+		if name, value := l.variable(); !slices.Contains(v.names, name) {
+			v.add(name, value)
 		}
 	}
-	add(envClientID, d.sa.ClientID)
-	add(envTenantID, tenant)
-	add(envTokenFile, MountPath+"/"+TokenFilePath)
-	add(envAuthorityHost, d.settings.AuthorityHost)
-	if d.custom != nil {
-		add(envTokenProxy, d.custom.TokenProxy)
-		add(envSNIName, d.custom.SNIName)
-		add(envCAFile, MountPath+"/"+CAFilePath)
-		add(envCAData, d.custom.CAData)
+	if len(v.names) > len(d.env.names) {
+		v.array = array(v.json)
 	}
+	d.envTrusting = v
 }
 
 func nameAndValue(name, value string) jsontext.Value {
@@ -195,48 +243,69 @@ func (d *decision) containers(at string, list []*Container, init bool) {
 			continue
 		}
 		where := at + "/" + strconv.Itoa(i)
-		change.Env = d.addEnv(where+"/env", c.Env)
-		if change.Mounted = d.needsMount(c); change.Mounted {
+		env, state := &d.envTrusting, d.mounted(c)
+		if state == mountedOtherwise {
+			env = &d.env
+		}
+		change.Env = d.addEnv(where+"/env", c.Env, env)
+		if change.Mounted = state == notMounted; change.Mounted {
 			d.out.Patch.appendTo(where+"/volumeMounts", c.VolumeMounts != nil, []jsontext.Value{d.mount})
 		}
+		d.warnAboutHTTPProxy(c)
+		d.warnAboutJava(c)
 		d.out.Containers = append(d.out.Containers, change)
 	}
 }
 
 // addEnv adds the variables that a container does not have, and gives their names.
-func (d *decision) addEnv(at string, has []EnvVar) []string {
-	if has == nil && len(d.env) > 0 {
-		d.out.Patch = append(d.out.Patch, Operation{Path: at, Value: d.envArray})
-		return d.envNames
+func (d *decision) addEnv(at string, has []EnvVar, env *variables) []string {
+	if has == nil && len(env.names) > 0 {
+		d.out.Patch = append(d.out.Patch, Operation{Path: at, Value: env.array})
+		return env.names
 	}
 	at += "/-"
 	var added []string
-	for i, name := range d.envNames {
-		if slices.Contains(has, EnvVar{name}) {
+	for i, name := range env.names {
+		if hasVariable(has, name) {
 			continue
 		}
-		d.out.Patch = append(d.out.Patch, Operation{Path: at, Value: d.env[i]})
+		d.out.Patch = append(d.out.Patch, Operation{Path: at, Value: env.json[i]})
 		if added == nil {
-			added = make([]string, 0, len(d.envNames)-i)
+			added = make([]string, 0, len(env.names)-i)
 		}
 		added = append(added, name)
 	}
 	return added
 }
 
-// needsMount is false when the token volume is mounted already, and when the
+func hasVariable(env []EnvVar, name string) bool {
+	return slices.ContainsFunc(env, func(e EnvVar) bool { return e.Name == name })
+}
+
+// mountState is how a container has the token volume.
+type mountState int
+
+const (
+	notMounted       mountState = iota
+	mounted                     // at MountPath
+	mountedOtherwise            // elsewhere, or something else lies at MountPath
+)
+
+// mounted tells whether the token volume is mounted already, and whether the
 // container has something else in its place: a second mount at one path would
 // make the API server refuse the pod.
-func (d *decision) needsMount(c *Container) bool {
+func (d *decision) mounted(c *Container) mountState {
 	for _, m := range c.VolumeMounts {
 		clean := path.Clean(m.MountPath)
-		if m.Name == d.volume && (clean == MountPath || strings.HasPrefix(clean, MountPath+"/")) {
-			return false
-		}
-		if clean == MountPath {
+		switch {
+		case m.Name == d.volume && clean == MountPath:
+			return mounted
+		case m.Name == d.volume && strings.HasPrefix(clean, MountPath+"/"):
+			return mountedOtherwise
+		case clean == MountPath:
 			d.warnf("container %q mounts its own volume %q at %s: the token is not mounted there", c.Name, m.Name, MountPath)
-			return false
+			return mountedOtherwise
 		}
 	}
-	return true
+	return notMounted
 }

@@ -76,7 +76,7 @@ func TestEnvironment(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, list := range []string{"containers", "initContainers"} {
 				pod := `{"metadata":{"name":"p"},"spec":{"` + list + `":[{` + tt.env + `"name":"app"}]}}`
-				got, _ := mutate(t, pod, ServiceAccountOf("app", tt.sa), testSettings(t, nil))
+				got, _ := mutate(t, pod, ServiceAccountOf("ns", "app", tt.sa), testSettings(t, nil))
 				var env []string
 				for i, name := range names(t, got, "spec", list, 0, "env") {
 					value, _ := at(t, got, "spec", list, 0, "env", i, "value").(string)
@@ -121,7 +121,7 @@ func TestExpiration(t *testing.T) {
 			pod := `{"metadata":{"name":"p","annotations":{"` + ExpirationAnnotation + `":"` + tt.pod + `"}},"spec":{"containers":[{"name":"a"}]}}`
 			sa := annotated()
 			sa.Expiration = tt.sa
-			m, err := Decide(parsePod(t, pod), sa, testSettings(t, nil))
+			m, err := Decide(parsePod(t, pod), sa, testSettings(t, nil), nil)
 			if tt.denied != "" {
 				wantDenied(t, err, tt.denied)
 				return
@@ -220,7 +220,7 @@ func TestMistakesAreWarnedOf(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			pod := `{"metadata":{"name":"p"},"spec":{"containers":[{` + tt.env + `"name":"a"}]}}`
-			_, m := mutate(t, pod, ServiceAccountOf("app", tt.sa), testSettings(t, nil))
+			_, m := mutate(t, pod, ServiceAccountOf("ns", "app", tt.sa), testSettings(t, nil))
 			wantWarned(t, m, tt.warned)
 			for _, w := range m.Warnings {
 				if len(w) > maxWarning {
@@ -240,7 +240,7 @@ func TestPodsThatAreRefused(t *testing.T) {
 		`{"spec":{"initContainers":[{"name":"a"},null]}}`:                                                                   "is null",
 		`{"metadata":{"name":"web"},"spec":{"volumes":[{"name":"` + VolumeNamePrefix + sha30("web") + `","emptyDir":{}}]}}`: "is reserved",
 	} {
-		_, err := Decide(parsePod(t, pod), annotated(), testSettings(t, nil))
+		_, err := Decide(parsePod(t, pod), annotated(), testSettings(t, nil), nil)
 		wantDenied(t, err, message)
 	}
 }

@@ -9,6 +9,11 @@
 // it is built from the few fields read here and holds no other, so that a pod
 // keeps every field this package has never heard of.
 //
+// Told of a Lanyard (Cloud), it points pods at that instead of Azure: by the
+// authority host that SDKs accept, by host aliases where the cluster's DNS does not
+// lead there, and by the cloud's authority in the forms that languages trust. A
+// pod that would send its tokens elsewhere all the same is refused.
+//
 // Everything here is a pure function of its arguments. The package must not know
 // Kubernetes clients, HTTP, clocks or the process's environment.
 package workloadidentity

@@ -27,7 +27,7 @@ func testSettings(tb testing.TB, change func(*Settings)) *Settings {
 }
 
 func annotated() ServiceAccount {
-	return ServiceAccountOf("app", map[string]string{ClientIDAnnotation: clientID})
+	return ServiceAccountOf("ns", "app", map[string]string{ClientIDAnnotation: clientID})
 }
 
 // review wraps a pod as the API server does.
@@ -51,7 +51,7 @@ func parsePod(tb testing.TB, pod string) *Pod {
 // nothing to do with this package.
 func mutate(tb testing.TB, pod string, sa ServiceAccount, s *Settings) (string, Mutation) {
 	tb.Helper()
-	m, err := Decide(parsePod(tb, pod), sa, s)
+	m, err := Decide(parsePod(tb, pod), sa, s, nil)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -8,18 +8,24 @@ type Pod struct {
 	Spec     *PodSpec    `json:"spec"`
 }
 
-// PodMetadata is a pod's name and annotations. A pod that a controller makes has
-// a GenerateName and, while it is admitted, often no Name.
+// PodMetadata is a pod's name, annotations, and the one label that counts. A pod
+// that a controller makes has a GenerateName and, while it is admitted, often no
+// Name.
 type PodMetadata struct {
 	Name         string            `json:"name"`
 	GenerateName string            `json:"generateName"`
 	Annotations  map[string]string `json:"annotations"`
+	Labels       struct {
+		System string `json:"azure-workload-identity.io/system"` // SystemLabel
+	} `json:"labels"`
 }
 
 // PodSpec is a pod's containers and what they share.
 type PodSpec struct {
 	ServiceAccountName string       `json:"serviceAccountName"`
 	HostNetwork        bool         `json:"hostNetwork"`
+	DNSPolicy          string       `json:"dnsPolicy"`
+	HostAliases        []HostAlias  `json:"hostAliases"`
 	Volumes            []Volume     `json:"volumes"`
 	InitContainers     []*Container `json:"initContainers"`
 	Containers         []*Container `json:"containers"`
@@ -32,10 +38,17 @@ type Container struct {
 	VolumeMounts []VolumeMount `json:"volumeMounts"`
 }
 
-// EnvVar is the name of an environment variable. That it is there is enough,
-// whether by value, by reference or empty.
+// EnvVar is an environment variable. That it is there is mostly enough, whether
+// by value, by reference (Value is empty then) or empty.
 type EnvVar struct {
-	Name string `json:"name"`
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// HostAlias is a line of the pod's hosts file.
+type HostAlias struct {
+	IP        string   `json:"ip"`
+	Hostnames []string `json:"hostnames"`
 }
 
 // VolumeMount is which volume lies where.
@@ -44,7 +57,7 @@ type VolumeMount struct {
 	MountPath string `json:"mountPath"`
 }
 
-// Volume is a volume's name and, of a projected one, its token sources.
+// Volume is a volume's name and, of a projected one, its sources.
 type Volume struct {
 	Name      string           `json:"name"`
 	Projected *ProjectedVolume `json:"projected"`
@@ -57,6 +70,9 @@ type ProjectedVolume struct {
 			Path     string `json:"path"`
 			Audience string `json:"audience"`
 		} `json:"serviceAccountToken"`
+		ConfigMap *struct {
+			Name string `json:"name"`
+		} `json:"configMap"`
 	} `json:"sources"`
 }
 
@@ -76,9 +92,12 @@ func (p *Pod) DisplayName() string {
 	return p.Metadata.GenerateName + " (prefix)"
 }
 
+// System tells whether the pod says that it is one of the webhook's own.
+func (p *Pod) System() bool { return p != nil && p.Metadata.Labels.System == "true" }
+
 // ServiceAccount is what the webhook needs of a service account.
 type ServiceAccount struct {
-	Name string
+	Namespace, Name string
 	// ClientID is the identity's client ID, "" without the annotation.
 	ClientID string
 	// TenantID is the annotated tenant. It counts only with HasTenantID: an
@@ -89,11 +108,16 @@ type ServiceAccount struct {
 	Expiration string
 }
 
+// Subject is the name that the account's tokens carry.
+func (a ServiceAccount) Subject() string {
+	return "system:serviceaccount:" + a.Namespace + ":" + a.Name
+}
+
 // ServiceAccountOf reads a service account's annotations.
-func ServiceAccountOf(name string, annotations map[string]string) ServiceAccount {
+func ServiceAccountOf(namespace, name string, annotations map[string]string) ServiceAccount {
 	tenant, has := annotations[TenantIDAnnotation]
 	return ServiceAccount{
-		Name: name, ClientID: annotations[ClientIDAnnotation],
+		Namespace: namespace, Name: name, ClientID: annotations[ClientIDAnnotation],
 		TenantID: tenant, HasTenantID: has,
 		Expiration: annotations[ExpirationAnnotation],
 	}

@@ -142,7 +142,7 @@ func (d *decision) proxyValue(port int, native bool) jsontext.Value {
 // the pod's annotation skips it, and makes it JSON.
 func (d *decision) withIdentity(c proxyContainer) jsontext.Value {
 	if !slices.Contains(d.skip, c.Name) {
-		c.Env = append(c.Env, d.env...)
+		c.Env = append(c.Env, d.envTrusting.json...)
 		c.VolumeMounts = []jsontext.Value{d.mount}
 	}
 	raw, err := json.Marshal(c)

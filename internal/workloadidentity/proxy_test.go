@@ -96,7 +96,7 @@ func TestProxyRefusals(t *testing.T) {
 		port("-5"):          "proxy sidecar port -5 not valid",
 		port("70000"):       "proxy sidecar port 70000 not valid",
 	} {
-		_, err := Decide(parsePod(t, pod), annotated(), testSettings(t, nil))
+		_, err := Decide(parsePod(t, pod), annotated(), testSettings(t, nil), nil)
 		wantDenied(t, err, message)
 	}
 	// Without the proxy neither its port nor the host's network matters.

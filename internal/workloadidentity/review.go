@@ -31,6 +31,7 @@ type ReviewRequest struct {
 	SubResource string         `json:"subResource"`
 	Namespace   string         `json:"namespace"`
 	Operation   string         `json:"operation"`
+	DryRun      bool           `json:"dryRun"`
 	Object      *Pod           `json:"object"`
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -48,7 +49,7 @@ func TestParseReview(t *testing.T) {
 // TestFieldsInAnotherCase: JSON's names are exact. A pod with "Spec" has no spec
 // for the API server, and none here.
 func TestFieldsInAnotherCase(t *testing.T) {
-	_, err := Decide(parsePod(t, `{"Spec":{"containers":[]}}`), annotated(), testSettings(t, nil))
+	_, err := Decide(parsePod(t, `{"Spec":{"containers":[]}}`), annotated(), testSettings(t, nil), nil)
 	wantDenied(t, err, "no spec")
 }
 
@@ -103,31 +104,38 @@ func FuzzReview(f *testing.F) {
 		`{"metadata":{"name":"p"},"spec":{"containers":[{"name":"a"}]}}`,
 		`{"metadata":{"generateName":"p-","annotations":{"azure.workload.identity/inject-proxy-sidecar":""}},"spec":{"initContainers":[{"name":"i","env":[{"name":"AZURE_CLIENT_ID"}]}],"containers":null}}`,
 		`{"metadata":{"annotations":{"azure.workload.identity/skip-containers":"a;b","azure.workload.identity/service-account-token-expiration":"7200"}},"spec":{"volumes":[null,{"name":"azure-workload-identity-reserved-1","projected":{"sources":[{"serviceAccountToken":{"path":"token/azure-identity-token"}}]}}],"containers":[{"name":"a","volumeMounts":[{"name":"x","mountPath":"/var/run/secrets/azure/wi"}]}]}}`,
+		`{"metadata":{"annotations":{"lanyard.dev/authority":"own-host","lanyard.dev/trust":"go,java","lanyard.dev/client-id":"0e5f1c35-9f0b-4a52-8a9a-2f3b1f0f9d01"}},"spec":{"dnsPolicy":"None","hostAliases":[null,{"ip":"192.0.2.10","hostnames":null}],"volumes":[{"name":"azure-workload-identity-reserved-1","projected":{"sources":[{"serviceAccountToken":{"path":"token/azure-identity-token"}}]}}],"containers":[{"name":"a","env":[{"name":"HTTPS_PROXY"}]}]}}`,
 		`null`, `[]`, `{"spec":{"containers":[null]}}`, `{"spec":{},"spec":{"containers":[{}]}}`,
 	} {
 		f.Add(review(pod))
 	}
 	f.Add([]byte(`{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"object":{"spec":{}}}}`))
 	native := testSettings(f, func(s *Settings) { s.NativeSidecar = true })
+	cloud, federation := cloudSettings(f, nil), &fakeFederation{tenant: tenantID}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		r, err := ParseReview(body)
-		var m Mutation
-		if err == nil {
-			m, err = Decide(r.Request.Object, annotated(), native)
-		}
-		if answer := r.Answer(m, err); !json.Valid(answer) {
-			t.Fatalf("no JSON: %s", answer)
-		}
-		if err != nil || len(m.Patch) == 0 {
+		if err != nil {
+			if answer := r.Answer(Mutation{}, err); !json.Valid(answer) {
+				t.Fatalf("no JSON: %s", answer)
+			}
 			return
 		}
-		var sent struct {
-			Request struct{ Object json.RawMessage }
+		for _, s := range []*Settings{native, cloud} {
+			m, err := Decide(r.Request.Object, annotated(), s, federation)
+			if answer := r.Answer(m, err); !json.Valid(answer) {
+				t.Fatalf("no JSON: %s", answer)
+			}
+			if err != nil || len(m.Patch) == 0 {
+				continue
+			}
+			var sent struct {
+				Request struct{ Object json.RawMessage }
+			}
+			if json.Unmarshal(body, &sent) != nil {
+				t.Fatal("a review that encoding/json does not read")
+			}
+			apply(t, string(sent.Request.Object), m.Patch)
 		}
-		if json.Unmarshal(body, &sent) != nil {
-			t.Fatal("a review that encoding/json does not read")
-		}
-		apply(t, string(sent.Request.Object), m.Patch)
 	})
 }
 
@@ -145,13 +153,20 @@ func TestIdempotent(t *testing.T) {
 			if rapid.Bool().Draw(rt, "custom") {
 				s.CustomToken = &CustomTokenEndpoint{AnnotationSuffix: "x", Audience: "api://x", CAConfigMap: "m"}
 			}
+			if rapid.Bool().Draw(rt, "cloud") {
+				s.Cloud = cloudSettings(t, func(c *Cloud) {
+					if rapid.Bool().Draw(rt, "by DNS") {
+						c.Address = netip.Addr{}
+					}
+				}).Cloud
+			}
 		})
 		sa := annotated()
 		r, err := ParseReview(review(string(raw)))
 		if err != nil {
 			rt.Fatal(err)
 		}
-		m, err := Decide(r.Request.Object, sa, s)
+		m, err := Decide(r.Request.Object, sa, s, nil)
 		if err != nil {
 			return // refused pods are not invoked again
 		}
@@ -171,7 +186,7 @@ func TestIdempotent(t *testing.T) {
 			rt.Fatal(err)
 		}
 		r.Request.Object.Metadata.Name = rapid.SampledFrom([]string{"", "p", "later"}).Draw(rt, "name later")
-		again, err := Decide(r.Request.Object, sa, s)
+		again, err := Decide(r.Request.Object, sa, s, nil)
 		if err != nil || len(again.Patch) != 0 {
 			rt.Fatalf("a second call: %v, %s\n%s", err, again.Patch.AppendJSON(nil), once)
 		}
@@ -204,9 +219,20 @@ func drawPod(rt *rapid.T) map[string]any {
 	volume := func(rt *rapid.T) any {
 		v := map[string]any{"name": rapid.SampledFrom([]string{"v", VolumeNamePrefix + "1", VolumeNamePrefix + sha30("p")}).Draw(rt, "volume")}
 		if rapid.Bool().Draw(rt, "projected") {
-			v["projected"] = map[string]any{"sources": []any{map[string]any{"serviceAccountToken": map[string]any{"path": TokenFilePath}}}}
+			sources := []any{map[string]any{"serviceAccountToken": map[string]any{"path": TokenFilePath}}}
+			if rapid.Bool().Draw(rt, "brings trust") {
+				sources = append(sources, map[string]any{"configMap": map[string]any{"name": TrustConfigMap}})
+			}
+			v["projected"] = map[string]any{"sources": sources}
 		}
 		return v
+	}
+	alias := func(rt *rapid.T) any {
+		a := map[string]any{"ip": rapid.SampledFrom([]string{"192.0.2.10", "192.0.2.1"}).Draw(rt, "ip")}
+		a["hostnames"] = lists("host names", func(rt *rapid.T) any {
+			return rapid.SampledFrom([]string{"a.example", "login-us.microsoftonline.com"}).Draw(rt, "host name")
+		})
+		return a
 	}
 	annotations := map[string]any{}
 	for _, a := range []struct {
@@ -218,6 +244,9 @@ func drawPod(rt *rapid.T) map[string]any {
 		{ProxyPortAnnotation, []string{"9000", "x"}},
 		{ExpirationAnnotation, []string{"", "7200", "1"}},
 		{"azure.workload.identity/use-x", []string{"true", "false"}},
+		{AuthorityAnnotation, []string{"alias", "override", "own-host"}},
+		{TrustAnnotation, []string{"none", "go", "java,python"}},
+		{PodClientIDAnnotation, []string{clientID}},
 	} {
 		if v := rapid.SampledFrom(append([]string{"-"}, a.values...)).Draw(rt, a.key); v != "-" {
 			annotations[a.key] = v
@@ -227,6 +256,7 @@ func drawPod(rt *rapid.T) map[string]any {
 	metadata[rapid.SampledFrom([]string{"name", "generateName"}).Draw(rt, "naming")] = "p"
 	return map[string]any{"metadata": metadata, "spec": map[string]any{
 		"containers": lists("containers", container), "initContainers": lists("init containers", container),
+		"hostAliases": lists("host aliases", alias), "dnsPolicy": rapid.SampledFrom([]string{"", "ClusterFirst", "Default"}).Draw(rt, "DNS policy"),
 		"volumes": lists("volumes", volume), "hostNetwork": rapid.Bool().Draw(rt, "host network"),
 	}}
 }

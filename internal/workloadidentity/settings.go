@@ -30,6 +30,8 @@ type Settings struct {
 	NativeSidecar bool
 	// CustomToken is the custom token endpoint; nil without one.
 	CustomToken *CustomTokenEndpoint
+	// Cloud is the Lanyard that pods are pointed at; nil before Azure.
+	Cloud *Cloud
 }
 
 // CustomTokenEndpoint is a token endpoint inside the cluster, which pods choose
@@ -68,10 +70,15 @@ func (s *Settings) Validate() error {
 	setDefault(&s.ProxyImage, DefaultProxyImage)
 	setDefault(&s.ProxyInitImage, DefaultProxyInitImage)
 	setDefault(&s.ProxyLogLevel, "warning")
-	if s.CustomToken == nil {
-		return nil
+	if s.CustomToken != nil {
+		if err := s.CustomToken.validate(); err != nil {
+			return err
+		}
 	}
-	return s.CustomToken.validate()
+	if s.Cloud != nil {
+		return s.Cloud.validate()
+	}
+	return nil
 }
 
 func setDefault(field *string, value string) {
@@ -116,17 +123,22 @@ type Environment struct {
 	ReadFile func(string) ([]byte, error)
 }
 
-// SettingsFrom reads the variables that upstream's webhook reads. The caller
-// sets what flags say, then calls Validate; the suffix and audience of a custom
-// token endpoint are flags, and without either there is none.
+// SettingsFrom reads the variables that upstream's webhook reads, and those of
+// CloudFrom. The caller sets what flags say, then calls Validate; the suffix and
+// audience of a custom token endpoint are flags, and without either there is none.
 func SettingsFrom(env Environment, customSuffix, customAudience string) (Settings, error) {
 	host, err := AuthorityHost(env)
+	if err != nil {
+		return Settings{}, err
+	}
+	cloud, err := CloudFrom(env)
 	if err != nil {
 		return Settings{}, err
 	}
 	s := Settings{
 		TenantID:       env.Getenv("AZURE_TENANT_ID"),
 		AuthorityHost:  host,
+		Cloud:          cloud,
 		ProxyImage:     env.Getenv("PROXY_IMAGE"),
 		ProxyInitImage: env.Getenv("PROXY_INIT_IMAGE"),
 	}

@@ -18,30 +18,45 @@ func volumeName(pod *Pod) string {
 	return VolumeNamePrefix + hex.EncodeToString(sum[:15])
 }
 
-// findVolume settles the token volume's name and gives the volume to add, nil
-// when the pod has it. The volume is known by its prefix and its content, since
-// its name depends on the pod's, which another webhook may set in between.
-func (d *decision) findVolume(expiration int64) (jsontext.Value, error) {
+// findVolume settles the token volume's name, and adds what the pod lacks of it:
+// all, or what brings the cloud's authority. The volume is known by its prefix
+// and its content, since its name depends on the pod's, which another webhook may
+// set in between.
+func (d *decision) findVolume(expiration int64) error {
 	audience := d.settings.Audience
 	if d.custom != nil {
 		audience = d.custom.Audience
 	}
-	for _, v := range d.pod.Spec.Volumes {
+	for i, v := range d.pod.Spec.Volumes {
 		if has, ok := tokenAudience(v); ok {
 			if has != audience {
 				d.warnf("volume %q has a token for the audience %q, not %q: it is left as it is", v.Name, has, audience)
 			}
 			d.volume = v.Name
-			return nil, nil
+			if len(d.languages) > 0 && !v.bringsTrust() {
+				d.out.Patch.appendTo("/spec/volumes/"+strconv.Itoa(i)+"/projected/sources", true, []jsontext.Value{d.trustSource()})
+			}
+			return nil
 		}
 	}
 	d.volume = volumeName(d.pod)
 	for _, v := range d.pod.Spec.Volumes {
 		if v.Name == d.volume {
-			return nil, deny("volume %q has the name that is reserved for the workload identity token, and holds no token at %s", v.Name, TokenFilePath)
+			return deny("volume %q has the name that is reserved for the workload identity token, and holds no token at %s", v.Name, TokenFilePath)
 		}
 	}
-	return d.volumeValue(audience, expiration), nil
+	d.out.Patch.appendTo("/spec/volumes", d.pod.Spec.Volumes != nil, []jsontext.Value{d.volumeValue(audience, expiration)})
+	return nil
+}
+
+// bringsTrust tells whether the volume has the cloud's authority.
+func (v *Volume) bringsTrust() bool {
+	for _, s := range v.Projected.Sources {
+		if s.ConfigMap != nil && s.ConfigMap.Name == TrustConfigMap {
+			return true
+		}
+	}
+	return false
 }
 
 // tokenAudience tells whether a volume is one that a workload identity webhook
@@ -67,6 +82,9 @@ func (d *decision) volumeValue(audience string, expiration int64) jsontext.Value
 	b = append(b, `}}`...)
 	if d.custom != nil {
 		b = d.custom.appendCASource(b)
+	}
+	if len(d.languages) > 0 {
+		b = append(append(b, ','), d.trustSource()...)
 	}
 	return append(b, `]}}`...)
 }

@@ -18,7 +18,7 @@ func TestNamedInBetween(t *testing.T) {
 	after, first := mutate(t, before, annotated(), testSettings(t, nil))
 	pod := parsePod(t, after)
 	pod.Metadata.Name = "web-x1"
-	again, err := Decide(pod, annotated(), testSettings(t, nil))
+	again, err := Decide(pod, annotated(), testSettings(t, nil), nil)
 	if err != nil || len(again.Patch) != 0 || again.Volume != first.Volume || len(again.Warnings) != 0 {
 		t.Errorf("%+v, %v; want nothing to do with volume %s", again, err, first.Volume)
 	}

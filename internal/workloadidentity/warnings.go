@@ -27,9 +27,9 @@ func (d *decision) warnf(format string, args ...any) {
 // nobody takes.
 func (d *decision) warnAboutServiceAccount() {
 	switch {
-	case d.sa.ClientID == "" && !d.hasOwnClientID():
+	case d.client == "" && !d.hasOwnClientID():
 		d.warnf("service account %q has no annotation %s: the pod does not know which identity it is", d.sa.Name, ClientIDAnnotation)
-	case d.sa.ClientID != "" && !isGUID(d.sa.ClientID):
+	case d.client == d.sa.ClientID && d.client != "" && !isGUID(d.sa.ClientID):
 		d.warnf("service account %q: annotation %s is %q, which is not a GUID; it takes the identity's client ID", d.sa.Name, ClientIDAnnotation, d.sa.ClientID)
 	}
 	if t := d.sa.TenantID; t != "" && !isTenant(t) {
@@ -42,7 +42,7 @@ func (d *decision) warnAboutServiceAccount() {
 func (d *decision) hasOwnClientID() bool {
 	spec := d.pod.Spec
 	for _, c := range spec.Containers {
-		if !slices.Contains(c.Env, EnvVar{envClientID}) {
+		if !hasVariable(c.Env, envClientID) {
 			return false
 		}
 	}
