@@ -36,11 +36,17 @@ var networking = map[string]string{
 	"net/bridge/bridge-nf-call-iptables":   "1",
 }
 
+// own are the directories that a machine has its own of: it sees what is there,
+// and what it writes stays with it. Container runtimes and kubelets write to all
+// of them, whatever they are told.
+var own = []string{"etc", "opt", "var"}
+
 // initialize is the first process of a machine, in new mount, network, pid and
 // UTS namespaces: it makes them look like a machine's, says "ready", and reaps
 // what others left behind until its standard input ends.
 //
-// files holds etc/ with the files that lie over those of the same name in /etc.
+// files is where what it writes to its own directories is kept; files/etc, for
+// one, may hold files for its /etc already.
 func initialize(name, files string) error {
 	if os.Getpid() != 1 {
 		return errors.New("init must be the first process of a pid namespace")
@@ -103,40 +109,30 @@ func mounts(files string) error {
 		if err := os.WriteFile(cover, []byte(value+"\n"), 0o644); err != nil {
 			return err
 		}
-		if err := over(cover, filepath.Join("/proc/sys", key)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+		err := unix.Mount(cover, filepath.Join("/proc/sys", key), "", unix.MS_BIND, "")
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("a cover for the sysctl %s: %w", key, err)
 		}
 	}
-	etc, err := os.ReadDir(filepath.Join(files, "etc"))
-	if err != nil {
-		return err
-	}
-	for _, f := range etc {
-		if err := over(filepath.Join(files, "etc", f.Name()), filepath.Join("/etc", f.Name())); err != nil {
+	for _, dir := range own {
+		if err := layer(dir, files); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// over mounts a file over another, which may be a link, also one into /run,
-// where nothing is yet.
-func over(file, target string) error {
-	if link, err := os.Readlink(target); err == nil {
-		if !filepath.IsAbs(link) {
-			link = filepath.Join(filepath.Dir(target), link)
-		}
-		if strings.HasPrefix(link, "/run/") {
-			if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
-				return err
-			}
-			if err := os.WriteFile(link, nil, 0o644); err != nil {
-				return err
-			}
+// layer has a directory written to in files, where upper may hold some already.
+func layer(dir, files string) error {
+	upper, work := filepath.Join(files, dir), filepath.Join(files, "work", dir)
+	for _, made := range []string{upper, work} {
+		if err := os.MkdirAll(made, 0o755); err != nil {
+			return err
 		}
 	}
-	if err := unix.Mount(file, target, "", unix.MS_BIND, ""); err != nil {
-		return fmt.Errorf("%s over %s: %w", file, target, err)
+	options := fmt.Sprintf("lowerdir=/%s,upperdir=%s,workdir=%s", dir, upper, work)
+	if err := unix.Mount("overlay", "/"+dir, "overlay", 0, options); err != nil {
+		return fmt.Errorf("an overlay over /%s, written to in %s: %w", dir, upper, err)
 	}
 	return nil
 }

@@ -29,8 +29,8 @@ type Machine struct {
 	port int          // the next port of its switch
 }
 
-// New starts a machine. The files given lie over those of the same name in its
-// /etc; they are in Dir()/etc, and what is written to them there is seen there.
+// New starts a machine, which has the files given in its /etc. What it writes to
+// /etc, /opt and /var stays in its Dir.
 func (s *Set) New(name string, etc map[string]string) (*Machine, error) {
 	m := &Machine{set: s, name: name, dir: filepath.Join(s.dir, name)}
 	if err := os.MkdirAll(filepath.Join(m.dir, "etc"), 0o755); err != nil { //nolint:gosec // read by pods' users

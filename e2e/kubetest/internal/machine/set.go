@@ -28,7 +28,9 @@ type Set struct {
 
 // NewSet makes a set without machines. The program is kube's machine.
 func NewSet(program string) (*Set, error) {
-	dir, err := os.MkdirTemp("", "kubetest-")
+	// Not below TMPDIR, which may be long, or in /var: sockets have short names,
+	// and machines their own /var.
+	dir, err := os.MkdirTemp("/tmp", "kubetest-")
 	if err != nil {
 		return nil, err
 	}
