@@ -25,6 +25,7 @@ var order = []string{
 	"internal/audit",
 	"internal/store",
 	"internal/token",
+	"internal/issuer",
 	"internal/directory",
 	"internal/rbac",
 	"internal/cloudtest",

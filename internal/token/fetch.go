@@ -66,6 +66,13 @@ func checkURL(u *url.URL) error {
 	return nil
 }
 
+// CheckIssuerURL says why no token of an issuer of that URL is accepted: it is
+// not https, has no host, has a user name, a query or a fragment, or is too long.
+func CheckIssuerURL(issuer string) error {
+	_, err := discoveryURL(issuer)
+	return err
+}
+
 // discoveryURL gives the address of an issuer's discovery document. By OpenID
 // Connect Discovery 1.0, section 4, a slash at the issuer's end is dropped.
 func discoveryURL(issuer string) (string, error) {

@@ -46,8 +46,15 @@ type IssuerKey struct {
 	Bits int
 	// Unusable says why no token by this key is accepted; nil: they are.
 	Unusable error
+	// Secret says that what is published is a private or a symmetric key.
+	Secret bool
 
 	public *rsa.PublicKey
+}
+
+// Is reports whether both are the same RSA key, whatever their IDs.
+func (k IssuerKey) Is(other VerificationKey) bool {
+	return k.public != nil && k.public.Equal(other.Public)
 }
 
 // judgeKeys reads all keys of a JWK set.
@@ -72,7 +79,8 @@ func judgeKeys(text []byte) ([]IssuerKey, error) {
 			all = append(all, IssuerKey{Unusable: errors.New("it cannot be read")})
 			continue
 		}
-		key := IssuerKey{ID: jwk.KeyID, Algorithm: jwk.Algorithm, Use: jwk.Use, Unusable: usable(jwk.Key, jwk.Algorithm, jwk.Use)}
+		key := IssuerKey{ID: jwk.KeyID, Algorithm: jwk.Algorithm, Use: jwk.Use, Secret: !jwk.IsPublic(),
+			Unusable: usable(jwk.Key, jwk.Algorithm, jwk.Use)}
 		if public, ok := jwk.Key.(*rsa.PublicKey); ok {
 			key.Bits, key.public = public.N.BitLen(), public
 		}
@@ -128,6 +136,8 @@ func usableKeys(all []IssuerKey) ([]foreignKey, error) {
 	}
 	return keys, nil
 }
+
+var errNotRS256 = errors.New("it is not signed with RS256, the only algorithm accepted")
 
 // signedBy checks the assertion's signature with the keys: those of its key ID,
 // or, when it names none, each. The error is a *KeyNotFoundError or a

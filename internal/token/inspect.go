@@ -96,6 +96,23 @@ func (i *Inspection) KeyIDs() []string {
 	return ids
 }
 
+// Verify checks an assertion's signature, RS256 alone, with the keys that count.
+// Times, issuer, subject and audience are the caller's to check. The error is as
+// that of [Issuers.Verify].
+func (i *Inspection) Verify(a *Assertion) error {
+	if i.Err != nil {
+		return &UnreachableError{Issuer: i.Issuer, Err: i.Err}
+	}
+	if a.Algorithm != RS256 {
+		return &SignatureError{Issuer: a.Issuer, KeyID: a.KeyID, Algorithm: a.Algorithm, Err: errNotRS256}
+	}
+	keys, err := usableKeys(i.Keys)
+	if err != nil {
+		return &UnreachableError{Issuer: i.Issuer, Err: err}
+	}
+	return a.signedBy(keys)
+}
+
 func (d *document) inspected() InspectedDocument {
 	i := InspectedDocument{
 		URL: d.url, Answered: d.header != nil, Bytes: len(d.text),

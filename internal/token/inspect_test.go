@@ -95,3 +95,20 @@ func TestInspectByClient(t *testing.T) {
 		t.Error("a client without the authority inspected the issuer")
 	}
 }
+
+// A token is checked by the keys that were seen, and by those that count alone.
+func TestInspectionVerify(t *testing.T) {
+	t.Parallel()
+	s := newIssuer(t, jwk(0, "a"), jose.JSONWebKey{Key: &rsaKey(1).PublicKey, KeyID: "b", Use: "enc"})
+	i := s.inspect(t)
+	if err := i.Verify(s.assertion(t, rsaKey(0), "a")); err != nil {
+		t.Error(err)
+	}
+	wantError[*SignatureError](t, i.Verify(s.assertion(t, rsaKey(1), "a")))
+	wantError[*KeyNotFoundError](t, i.Verify(s.assertion(t, rsaKey(1), "b")))
+	other := *s.assertion(t, rsaKey(0), "a")
+	other.Algorithm = "RS384"
+	wantError[*SignatureError](t, i.Verify(&other))
+	s.change(func() { s.broken = 500 })
+	wantError[*UnreachableError](t, s.inspect(t).Verify(s.assertion(t, rsaKey(0), "a")))
+}

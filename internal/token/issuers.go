@@ -163,7 +163,7 @@ func (e *SignatureError) Unwrap() error { return e.Err }
 func (i *Issuers) Verify(ctx context.Context, tenantID string, a *Assertion) error {
 	if a.Algorithm != string(jose.RS256) {
 		return &SignatureError{Issuer: a.Issuer, KeyID: a.KeyID, Algorithm: a.Algorithm,
-			Err: errors.New("it is not signed with RS256, the only algorithm accepted")}
+			Err: errNotRS256}
 	}
 	if i.cfg.Local != nil {
 		if keys, ok := i.cfg.Local(tenantID, a.Issuer); ok {
