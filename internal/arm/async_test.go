@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
-	"github.com/lanyard-id/lanyard/internal/store"
+	"github.com/lanyard-id/lanyard/internal/cloudtest"
 )
 
 // slow is a type whose operations take three steps each, and wait where a test
@@ -96,22 +96,22 @@ func TestAsyncPut(t *testing.T) {
 	w := newWorld(t, s.types()...)
 	w.group("rg")
 	created := w.want(http.StatusCreated, http.MethodPut, jobPath("one")+version, jobBody)
-	url := created.Header().Get("Azure-AsyncOperation")
-	want := testCloud.ResourceManager() + "/subscriptions/" + subID + "/providers/Test.Slow/locations/westeurope/operations/"
-	if created.property("provisioningState") != Creating || !strings.HasPrefix(url, want) || created.Header().Get("Location") != "" || created.Header().Get("Retry-After") != "1" {
-		t.Fatalf("created %s with %v", created.Body, created.Header())
+	url := created.Header.Get("Azure-AsyncOperation")
+	want := w.Azure.ResourceManager() + "/subscriptions/" + subID + "/providers/Test.Slow/locations/westeurope/operations/"
+	if created.property("provisioningState") != Creating || !strings.HasPrefix(url, want) || created.Header.Get("Location") != "" || created.Header.Get("Retry-After") != "1" {
+		t.Fatalf("created %s with %v", created.Body, created.Header)
 	}
-	if got := w.want(http.StatusOK, http.MethodGet, url, ""); got.doc["status"] != "InProgress" || got.Header().Get("Retry-After") == "" {
+	if got := w.want(http.StatusOK, http.MethodGet, url, ""); got.doc["status"] != "InProgress" || got.Header.Get("Retry-After") == "" {
 		t.Errorf("the operation is %s", got.Body)
 	}
 	for _, method := range []string{http.MethodPut, http.MethodPatch} {
-		if got := w.owner(method, jobPath("one")+version, jobBody); got.Code != http.StatusConflict || got.code() != "AnotherOperationInProgress" {
-			t.Errorf("%s meanwhile: %d %s", method, got.Code, got.Body)
+		if got := w.owner(method, jobPath("one")+version, jobBody); got.Status != http.StatusConflict || got.ErrorCode() != "AnotherOperationInProgress" {
+			t.Errorf("%s meanwhile: %d %s", method, got.Status, got.Body)
 		}
 	}
 	gate.open()
 	var done answer
-	w.eventually("the operation", func() bool {
+	w.Eventually("the operation", func() bool {
 		done = w.want(http.StatusOK, http.MethodGet, url, "")
 		return done.doc["status"] != "InProgress"
 	})
@@ -133,13 +133,13 @@ func TestAsyncFailure(t *testing.T) {
 	}}
 	w := newWorld(t, s.types()...)
 	w.group("rg")
-	url := w.want(http.StatusCreated, http.MethodPut, jobPath("one")+version, jobBody).Header().Get("Azure-AsyncOperation")
+	url := w.want(http.StatusCreated, http.MethodPut, jobPath("one")+version, jobBody).Header.Get("Azure-AsyncOperation")
 	var failed answer
-	w.eventually("the failure", func() bool {
+	w.Eventually("the failure", func() bool {
 		failed = w.want(http.StatusOK, http.MethodGet, url, "")
 		return failed.doc["status"] != "InProgress"
 	})
-	if failed.doc["status"] != Failed || failed.code() != "NoMoreRoom" {
+	if failed.doc["status"] != Failed || failed.ErrorCode() != "NoMoreRoom" {
 		t.Errorf("the operation is %s", failed.Body)
 	}
 	got := w.want(http.StatusOK, http.MethodGet, jobPath("one")+version, "")
@@ -148,7 +148,7 @@ func TestAsyncFailure(t *testing.T) {
 	}
 	s.before = nil
 	w.want(http.StatusOK, http.MethodPut, jobPath("one")+version, jobBody)
-	w.eventually("the second attempt", func() bool {
+	w.Eventually("the second attempt", func() bool {
 		return w.want(http.StatusOK, http.MethodGet, jobPath("one")+version, "").property("provisioningState") == Succeeded
 	})
 }
@@ -165,7 +165,7 @@ func TestAsyncRetries(t *testing.T) {
 	w := newWorld(t, s.types()...)
 	w.group("rg")
 	w.want(http.StatusCreated, http.MethodPut, jobPath("one")+version, jobBody)
-	w.eventually("the job", func() bool {
+	w.Eventually("the job", func() bool {
 		return w.want(http.StatusOK, http.MethodGet, jobPath("one")+version, "").property("provisioningState") == Succeeded
 	})
 }
@@ -182,27 +182,27 @@ func TestAsyncDelete(t *testing.T) {
 	w := newWorld(t, s.types()...)
 	w.group("rg")
 	w.want(http.StatusCreated, http.MethodPut, jobPath("one")+version, jobBody)
-	w.eventually("the job", func() bool {
+	w.Eventually("the job", func() bool {
 		return w.want(http.StatusOK, http.MethodGet, jobPath("one")+version, "").property("provisioningState") == Succeeded
 	})
 	first := w.want(http.StatusAccepted, http.MethodDelete, jobPath("one")+version, "")
 	again := w.want(http.StatusAccepted, http.MethodDelete, jobPath("one")+version, "")
-	location := first.Header().Get("Location")
-	if location == "" || location != again.Header().Get("Location") || !strings.Contains(location, "/operationresults/") {
-		t.Errorf("the locations are %q and %q", location, again.Header().Get("Location"))
+	location := first.Header.Get("Location")
+	if location == "" || location != again.Header.Get("Location") || !strings.Contains(location, "/operationresults/") {
+		t.Errorf("the locations are %q and %q", location, again.Header.Get("Location"))
 	}
-	if got := w.owner(http.MethodPut, jobPath("one")+version, jobBody); got.Code != http.StatusConflict || got.code() != "ResourceBeingDeleted" {
-		t.Errorf("a PUT meanwhile: %d %s", got.Code, got.Body)
+	if got := w.owner(http.MethodPut, jobPath("one")+version, jobBody); got.Status != http.StatusConflict || got.ErrorCode() != "ResourceBeingDeleted" {
+		t.Errorf("a PUT meanwhile: %d %s", got.Status, got.Body)
 	}
 	if got := w.want(http.StatusOK, http.MethodGet, jobPath("one")+version, ""); got.property("provisioningState") != Deleting {
 		t.Errorf("the resource is %s", got.Body)
 	}
-	if got := w.want(http.StatusAccepted, http.MethodGet, location, ""); got.Header().Get("Location") != location || got.Body.Len() != 0 {
-		t.Errorf("polling answered %v %s", got.Header(), got.Body)
+	if got := w.want(http.StatusAccepted, http.MethodGet, location, ""); got.Header.Get("Location") != location || got.Body != "" {
+		t.Errorf("polling answered %v %s", got.Header, got.Body)
 	}
 	gate.open()
-	if got := w.poll(location); got.Code != http.StatusNoContent {
-		t.Errorf("the end is %d %s", got.Code, got.Body)
+	if got := w.poll(location); got.Status != http.StatusNoContent {
+		t.Errorf("the end is %d %s", got.Status, got.Body)
 	}
 	w.want(http.StatusNotFound, http.MethodGet, jobPath("one")+version, "")
 	w.want(http.StatusNoContent, http.MethodDelete, jobPath("one")+version, "")
@@ -220,11 +220,11 @@ func TestDeleteAbandonsPut(t *testing.T) {
 	}}
 	w := newWorld(t, s.types()...)
 	w.group("rg")
-	put := w.want(http.StatusCreated, http.MethodPut, jobPath("one")+version, jobBody).Header().Get("Azure-AsyncOperation")
-	location := w.want(http.StatusAccepted, http.MethodDelete, jobPath("one")+version, "").Header().Get("Location")
+	put := w.want(http.StatusCreated, http.MethodPut, jobPath("one")+version, jobBody).Header.Get("Azure-AsyncOperation")
+	location := w.want(http.StatusAccepted, http.MethodDelete, jobPath("one")+version, "").Header.Get("Location")
 	gate.open()
-	if got := w.poll(location); got.Code != http.StatusNoContent {
-		t.Errorf("the deletion ended with %d %s", got.Code, got.Body)
+	if got := w.poll(location); got.Status != http.StatusNoContent {
+		t.Errorf("the deletion ended with %d %s", got.Status, got.Body)
 	}
 	if got := w.want(http.StatusOK, http.MethodGet, put, ""); got.doc["status"] != Canceled {
 		t.Errorf("the creation is %s", got.Body)
@@ -237,20 +237,20 @@ func TestAsyncAction(t *testing.T) {
 	w := newWorld(t, s.types()...)
 	w.group("rg")
 	w.want(http.StatusCreated, http.MethodPut, jobPath("one")+version, jobBody)
-	w.eventually("the job", func() bool {
+	w.Eventually("the job", func() bool {
 		return w.want(http.StatusOK, http.MethodGet, jobPath("one")+version, "").property("provisioningState") == Succeeded
 	})
-	if got := w.owner(http.MethodPost, jobPath("one")+"/work"+version, ""); got.Code != http.StatusBadRequest || got.code() != "NothingToDo" {
-		t.Errorf("refused with %d %s", got.Code, got.Body)
+	if got := w.owner(http.MethodPost, jobPath("one")+"/work"+version, ""); got.Status != http.StatusBadRequest || got.ErrorCode() != "NothingToDo" {
+		t.Errorf("refused with %d %s", got.Status, got.Body)
 	}
 	accepted := w.want(http.StatusAccepted, http.MethodPost, jobPath("one")+"/work"+version, `{}`)
-	if got := w.poll(accepted.Header().Get("Location")); got.Code != http.StatusOK || got.doc["steps"] != 3.0 {
-		t.Errorf("the result is %d %s", got.Code, got.Body)
+	if got := w.poll(accepted.Header.Get("Location")); got.Status != http.StatusOK || got.doc["steps"] != 3.0 {
+		t.Errorf("the result is %d %s", got.Status, got.Body)
 	}
 	ghost := "/subscriptions/" + subID + "/providers/Test.Slow/ghosts/g/haunt" + version
 	haunted := w.want(http.StatusAccepted, http.MethodPost, ghost, `{}`)
-	if got := w.poll(haunted.Header().Get("Location")); got.Code != http.StatusNoContent {
-		t.Errorf("the haunting ended with %d %s", got.Code, got.Body)
+	if got := w.poll(haunted.Header.Get("Location")); got.Status != http.StatusNoContent {
+		t.Errorf("the haunting ended with %d %s", got.Status, got.Body)
 	}
 }
 
@@ -260,21 +260,21 @@ func TestWhoMayPoll(t *testing.T) {
 	w := newWorld(t, thingType())
 	w.group("rg")
 	const guest = "33333333-3333-3333-3333-333333333335"
-	w.grant(guest, azure.RoleContributor, mustID(t, groupPath("rg")))
-	location := w.do(guest, http.MethodDelete, groupPath("rg")+version, "").Header().Get("Location")
+	w.Assign(guest, azure.RoleContributor, mustID(t, groupPath("rg")))
+	location := w.do(guest, http.MethodDelete, groupPath("rg")+version, "").Header.Get("Location")
 	w.poll(location)
-	if got := w.do(guest, http.MethodGet, groupPath("rg")+version, ""); got.Code != http.StatusForbidden {
-		t.Errorf("the guest's role outlived the group: %d", got.Code)
+	if got := w.do(guest, http.MethodGet, groupPath("rg")+version, ""); got.Status != http.StatusForbidden {
+		t.Errorf("the guest's role outlived the group: %d", got.Status)
 	}
 	for principal, status := range map[string]int{guest: http.StatusOK, readerID: http.StatusOK, nobodyID: http.StatusForbidden} {
-		if got := w.do(principal, http.MethodGet, location, ""); got.Code != status {
-			t.Errorf("%s got %d %s, want %d", principal, got.Code, got.Body, status)
+		if got := w.do(principal, http.MethodGet, location, ""); got.Status != status {
+			t.Errorf("%s got %d %s, want %d", principal, got.Status, got.Body, status)
 		}
 	}
-	if got := w.do(guest, http.MethodDelete, location, ""); got.Code != http.StatusMethodNotAllowed {
-		t.Errorf("DELETE on an operation: %d", got.Code)
+	if got := w.do(guest, http.MethodDelete, location, ""); got.Status != http.StatusMethodNotAllowed {
+		t.Errorf("DELETE on an operation: %d", got.Status)
 	}
-	if got := w.do(guest, http.MethodGet, strings.Replace(location, version, "", 1), ""); got.code() != "MissingApiVersionParameter" {
+	if got := w.do(guest, http.MethodGet, strings.Replace(location, version, "", 1), ""); got.ErrorCode() != "MissingApiVersionParameter" {
 		t.Errorf("without a version: %s", got.Body)
 	}
 }
@@ -295,15 +295,15 @@ func TestResumeAfterCrash(t *testing.T) {
 	}}
 	w := newWorld(t, s.types()...)
 	w.group("rg")
-	url := w.want(http.StatusCreated, http.MethodPut, jobPath("one")+version, jobBody).Header().Get("Azure-AsyncOperation")
-	w.eventually("the second step", func() bool { return reached.Load() == 2 })
+	url := w.want(http.StatusCreated, http.MethodPut, jobPath("one")+version, jobBody).Header.Get("Azure-AsyncOperation")
+	w.Eventually("the second step", func() bool { return reached.Load() == 2 })
 	w.stop()
 	crash.open()
-	w.close()
 	var again []int
-	s.before = func(_ string, step int) error { again = append(again, step); return nil }
-	w.open()
-	w.eventually("the operation", func() bool { return w.want(http.StatusOK, http.MethodGet, url, "").doc["status"] == Succeeded })
+	w.restart(func() {
+		s.before = func(_ string, step int) error { again = append(again, step); return nil }
+	})
+	w.Eventually("the operation", func() bool { return w.want(http.StatusOK, http.MethodGet, url, "").doc["status"] == Succeeded })
 	if fmt.Sprint(again) != "[2 3]" {
 		t.Errorf("went on with steps %v", again)
 	}
@@ -321,14 +321,14 @@ func TestOneWorkerAtATime(t *testing.T) {
 	w := newWorld(t, s.types()...)
 	w.group("rg")
 	second, err := New(w.engine.cfg)
-	must(t, err)
+	cloudtest.Must(t, err)
 	second.lease = time.Second
 	ctx, stop := context.WithCancel(context.Background())
 	stopped := make(chan error, 1)
 	go func() { stopped <- second.Run(ctx) }()
 	defer func() {
 		stop()
-		must(t, <-stopped)
+		cloudtest.Must(t, <-stopped)
 	}()
 	w.want(http.StatusCreated, http.MethodPut, jobPath("one")+version, jobBody)
 	succeeded := func(name string) func() bool {
@@ -336,11 +336,11 @@ func TestOneWorkerAtATime(t *testing.T) {
 			return w.want(http.StatusOK, http.MethodGet, jobPath(name)+version, "").property("provisioningState") == Succeeded
 		}
 	}
-	w.eventually("the first job", succeeded("one"))
+	w.Eventually("the first job", succeeded("one"))
 	w.stop()
-	must(t, <-w.stopped)
+	<-w.ended
 	w.want(http.StatusCreated, http.MethodPut, jobPath("two")+version, jobBody)
-	w.eventually("the second job", succeeded("two"))
+	w.Eventually("the second job", succeeded("two"))
 	if most.Load() != 1 || total.Load() != 6 {
 		t.Errorf("%d steps, at most %d at once; want 6 and 1", total.Load(), most.Load())
 	}
@@ -350,25 +350,18 @@ func TestOneWorkerAtATime(t *testing.T) {
 // Ended operations can be polled for a day.
 func TestOperationsAreForgotten(t *testing.T) {
 	w := newWorld(t)
-	at := w.clock()
-	var ahead atomic.Int64
-	w.close()
-	w.clock = func() time.Time { return at.Add(time.Duration(ahead.Load())) }
-	w.open()
 	w.group("rg")
-	location := w.want(http.StatusAccepted, http.MethodDelete, groupPath("rg")+version, "").Header().Get("Location")
+	location := w.want(http.StatusAccepted, http.MethodDelete, groupPath("rg")+version, "").Header.Get("Location")
 	w.poll(location)
-	ahead.Store(int64(23 * time.Hour))
-	must(t, w.engine.forgetOperations(t.Context()))
+	w.Clock.Advance(23 * time.Hour)
+	cloudtest.Must(t, w.engine.forgetOperations(t.Context()))
 	w.want(http.StatusOK, http.MethodGet, location, "")
-	ahead.Store(int64(25 * time.Hour))
-	must(t, w.engine.forgetOperations(t.Context()))
-	if got := w.owner(http.MethodGet, location, ""); got.Code != http.StatusNotFound || got.code() != "OperationNotFound" {
-		t.Errorf("after a day: %d %s", got.Code, got.Body)
+	w.Clock.Advance(2 * time.Hour)
+	cloudtest.Must(t, w.engine.forgetOperations(t.Context()))
+	if got := w.owner(http.MethodGet, location, ""); got.Status != http.StatusNotFound || got.ErrorCode() != "OperationNotFound" {
+		t.Errorf("after a day: %d %s", got.Status, got.Body)
 	}
-	page, err := w.store.List(t.Context(), "operations/", store.ListOptions{})
-	must(t, err)
-	if len(page.Entries) != 0 {
-		t.Errorf("%d keys are left", len(page.Entries))
+	if n := w.left("operations/"); n != 0 {
+		t.Errorf("%d keys are left", n)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/cloudtest"
 )
 
 // The benchmarks speak HTTP to a server, as clients do; compare them with
@@ -28,13 +29,13 @@ func (w *world) server(b *testing.B) *httptest.Server {
 func exchangeWith(b *testing.B, client *http.Client, method, url, bearer, body string, status int) {
 	b.Helper()
 	req, err := http.NewRequestWithContext(context.Background(), method, url, strings.NewReader(body))
-	must(b, err)
+	cloudtest.Must(b, err)
 	req.Header.Set("Authorization", "Bearer "+bearer)
 	resp, err := client.Do(req)
-	must(b, err)
+	cloudtest.Must(b, err)
 	_, err = io.Copy(io.Discard, resp.Body)
-	must(b, err)
-	must(b, resp.Body.Close())
+	cloudtest.Must(b, err)
+	cloudtest.Must(b, resp.Body.Close())
 	if resp.StatusCode != status {
 		b.Fatalf("%s %s: %d", method, url, resp.StatusCode)
 	}
@@ -44,7 +45,7 @@ func BenchmarkGet(b *testing.B) {
 	w := newWorld(b, thingType())
 	w.group("rg")
 	w.want(http.StatusCreated, http.MethodPut, thingPath("rg", "one")+version, small)
-	srv, bearer := w.server(b), w.bearer(ownerID)
+	srv, bearer := w.server(b), w.Token(ownerID)
 	for b.Loop() {
 		exchangeWith(b, srv.Client(), http.MethodGet, srv.URL+thingPath("rg", "one")+version, bearer, "", http.StatusOK)
 	}
@@ -54,7 +55,7 @@ func BenchmarkPut(b *testing.B) {
 	w := newWorld(b, thingType())
 	w.group("rg")
 	w.want(http.StatusCreated, http.MethodPut, thingPath("rg", "one")+version, small)
-	srv, bearer, size := w.server(b), w.bearer(ownerID), 1
+	srv, bearer, size := w.server(b), w.Token(ownerID), 1
 	for b.Loop() {
 		size++
 		body := fmt.Sprintf(`{"location":"westeurope","properties":{"size":%d}}`, size)
@@ -64,7 +65,7 @@ func BenchmarkPut(b *testing.B) {
 
 func BenchmarkRefuse(b *testing.B) {
 	w := newWorld(b, thingType())
-	srv, bearer := w.server(b), w.bearer(nobodyID)
+	srv, bearer := w.server(b), w.Token(nobodyID)
 	for b.Loop() {
 		exchangeWith(b, srv.Client(), http.MethodGet, srv.URL+thingPath("rg", "one")+version, bearer, "", http.StatusForbidden)
 	}
@@ -73,7 +74,7 @@ func BenchmarkRefuse(b *testing.B) {
 func BenchmarkList(b *testing.B) {
 	w := newWorld(b, thingType())
 	w.fill("rg", 500, 0)
-	srv, bearer := w.server(b), w.bearer(ownerID)
+	srv, bearer := w.server(b), w.Token(ownerID)
 	for b.Loop() {
 		exchangeWith(b, srv.Client(), http.MethodGet, srv.URL+groupPath("rg")+"/providers/Test.Things/things"+version, bearer, "", http.StatusOK)
 	}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/lanyard-id/lanyard/internal/cloudtest"
 )
 
 func noPost(context.Context, *Request, json.RawMessage) (int, any, error) {
@@ -58,21 +60,21 @@ func TestMergePatchProperties(t *testing.T) {
 	}
 	encode := func(v any) json.RawMessage {
 		text, err := json.Marshal(v)
-		must(t, err)
+		cloudtest.Must(t, err)
 		return text
 	}
 	rapid.Check(t, func(rt *rapid.T) {
 		doc, patch := encode(object(2).Draw(rt, "doc")), encode(object(2).Draw(rt, "patch"))
 		once, err := mergePatch(doc, patch)
-		must(t, err)
+		cloudtest.Must(t, err)
 		twice, err := mergePatch(once, patch)
-		must(t, err)
+		cloudtest.Must(t, err)
 		if diff := cmp.Diff(string(once), string(twice)); diff != "" {
 			rt.Fatalf("%s + %s is not idempotent: %s", doc, patch, diff)
 		}
 		var naive, p any
-		must(t, json.Unmarshal(doc, &naive))
-		must(t, json.Unmarshal(patch, &p))
+		cloudtest.Must(t, json.Unmarshal(doc, &naive))
+		cloudtest.Must(t, json.Unmarshal(patch, &p))
 		if diff := cmp.Diff(string(encode(naiveMerge(naive, p))), string(once)); diff != "" {
 			rt.Fatalf("%s + %s (-naive +got): %s", doc, patch, diff)
 		}
@@ -146,16 +148,16 @@ func TestInvalidContentSaysWhere(t *testing.T) {
 	}
 	for _, tt := range tests {
 		a := w.want(http.StatusBadRequest, http.MethodPut, thingPath("rg", "x")+version, tt.body)
-		if a.code() != "InvalidRequestContent" || !strings.Contains(a.Body.String(), tt.want) {
+		if a.ErrorCode() != "InvalidRequestContent" || !strings.Contains(a.Body, tt.want) {
 			t.Errorf("%s: %s, want it to say %q", tt.name, a.Body, tt.want)
 		}
 	}
 	large := w.owner(http.MethodPut, thingPath("rg", "x")+version, `{"location":"`+strings.Repeat("x", maxBody)+`"}`)
-	if large.Code != http.StatusRequestEntityTooLarge || large.code() != "RequestContentTooLarge" {
-		t.Errorf("too large: %d %s", large.Code, large.code())
+	if large.Status != http.StatusRequestEntityTooLarge || large.ErrorCode() != "RequestContentTooLarge" {
+		t.Errorf("too large: %d %s", large.Status, large.ErrorCode())
 	}
 	marked := w.owner(http.MethodPut, thingPath("rg", "x")+version, "\xef\xbb\xbf{\"location\":\"westeurope\"}", "Content-Type", "text/plain")
-	if marked.Code != http.StatusCreated {
-		t.Errorf("a byte order mark and another Content-Type: %d %s", marked.Code, marked.Body)
+	if marked.Status != http.StatusCreated {
+		t.Errorf("a byte order mark and another Content-Type: %d %s", marked.Status, marked.Body)
 	}
 }

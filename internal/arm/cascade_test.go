@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
-	"github.com/lanyard-id/lanyard/internal/store"
+	"github.com/lanyard-id/lanyard/internal/cloudtest"
 )
 
 // orderly refuses to delete a thing before its parts.
@@ -37,7 +37,7 @@ func orderly(before func() error) func(*Spec, *Hooks[thing]) {
 
 // fill makes a group with things and parts.
 func (w *world) fill(group string, things, parts int) {
-	w.t.Helper()
+	w.TB.Helper()
 	w.group(group)
 	var all []string
 	for i := range things {
@@ -55,21 +55,19 @@ func (w *world) fill(group string, things, parts int) {
 
 // left counts the keys below a prefix.
 func (w *world) left(prefix string) int {
-	w.t.Helper()
-	page, err := w.store.List(context.Background(), prefix, store.ListOptions{KeysOnly: true})
-	must(w.t, err)
-	return len(page.Entries)
+	w.TB.Helper()
+	return len(w.Entries(prefix))
 }
 
 func (w *world) wantGone(group string, deleted int) {
-	w.t.Helper()
-	id := mustID(w.t, groupPath(group))
+	w.TB.Helper()
+	id := mustID(w.TB, groupPath(group))
 	if n := w.left(Key(tenantID, id) + "/"); n != 0 {
-		w.t.Errorf("%d resources of the group are left", n)
+		w.TB.Errorf("%d resources of the group are left", n)
 	}
 	w.want(http.StatusNotFound, http.MethodGet, groupPath(group)+version, "")
 	if n := w.left("deleted" + "/" + id.Key() + "/"); n != deleted {
-		w.t.Errorf("%d resources were deleted by their hooks, want %d", n, deleted)
+		w.TB.Errorf("%d resources were deleted by their hooks, want %d", n, deleted)
 	}
 }
 
@@ -79,15 +77,15 @@ func TestGroupCascade(t *testing.T) {
 	w.fill("rg1", 1, 1)
 	const guest = "33333333-3333-3333-3333-333333333336"
 	for _, scope := range []string{groupPath("rg"), thingPath("rg", "t001"), thingPath("rg", "gone-long-ago"), thingPath("rg1", "t000")} {
-		w.grant(guest, azure.RoleReader, mustID(t, scope))
+		w.Assign(guest, azure.RoleReader, mustID(t, scope))
 	}
-	location := w.want(http.StatusAccepted, http.MethodDelete, groupPath("rg")+version, "").Header().Get("Location")
-	if got := w.poll(location); got.Code != http.StatusOK {
-		t.Fatalf("the end is %d %s", got.Code, got.Body)
+	location := w.want(http.StatusAccepted, http.MethodDelete, groupPath("rg")+version, "").Header.Get("Location")
+	if got := w.poll(location); got.Status != http.StatusOK {
+		t.Fatalf("the end is %d %s", got.Status, got.Body)
 	}
 	w.wantGone("rg", 120)
-	assignments, err := w.guard.ListAssignments(t.Context(), tenantID)
-	must(t, err)
+	assignments, err := w.Guard.ListAssignments(t.Context(), tenantID)
+	cloudtest.Must(t, err)
 	var left []string
 	for _, a := range assignments {
 		if a.PrincipalID == guest {
@@ -108,21 +106,21 @@ func TestDeletingGroupRefusesWrites(t *testing.T) {
 	defer gate.open()
 	w := newWorld(t, thingType(orderly(func() error { gate.wait(); return nil })), partType())
 	w.fill("rg", 1, 0)
-	location := w.want(http.StatusAccepted, http.MethodDelete, groupPath("rg")+version, "").Header().Get("Location")
+	location := w.want(http.StatusAccepted, http.MethodDelete, groupPath("rg")+version, "").Header.Get("Location")
 	for _, tt := range []struct{ method, url string }{
 		{http.MethodPut, groupPath("rg")}, {http.MethodPatch, groupPath("rg")},
 		{http.MethodPut, thingPath("rg", "new")}, {http.MethodPut, thingPath("rg", "t000")}, {http.MethodPatch, thingPath("rg", "t000")},
 		{http.MethodDelete, thingPath("rg", "t000")}, {http.MethodPut, thingPath("rg", "t000") + "/parts/x"}, {http.MethodPost, thingPath("rg", "t000") + "/grow"},
 	} {
 		got := w.owner(tt.method, tt.url+version, small)
-		if got.Code != http.StatusConflict || got.code() != "ResourceGroupBeingDeleted" {
-			t.Errorf("%s %s: %d %s", tt.method, tt.url, got.Code, got.Body)
+		if got.Status != http.StatusConflict || got.ErrorCode() != "ResourceGroupBeingDeleted" {
+			t.Errorf("%s %s: %d %s", tt.method, tt.url, got.Status, got.Body)
 		}
 	}
 	if got := w.want(http.StatusOK, http.MethodGet, groupPath("rg")+version, ""); got.property("provisioningState") != Deleting {
 		t.Errorf("the group is %s", got.Body)
 	}
-	again := w.want(http.StatusAccepted, http.MethodDelete, groupPath("rg")+version, "").Header().Get("Location")
+	again := w.want(http.StatusAccepted, http.MethodDelete, groupPath("rg")+version, "").Header.Get("Location")
 	if again != location {
 		t.Errorf("the second deletion is another one: %s", again)
 	}
@@ -144,9 +142,9 @@ func TestWritesRaceWithCascade(t *testing.T) {
 			for i := range 1000 {
 				got := w.owner(http.MethodPut, thingPath("rg", fmt.Sprintf("w%d-%d", n, i))+version, small)
 				once.Do(func() { close(started) })
-				if got.Code != http.StatusCreated {
-					if got.code() != "ResourceGroupBeingDeleted" && got.code() != "ResourceGroupNotFound" {
-						t.Errorf("a writer got %d %s", got.Code, got.Body)
+				if got.Status != http.StatusCreated {
+					if got.ErrorCode() != "ResourceGroupBeingDeleted" && got.ErrorCode() != "ResourceGroupNotFound" {
+						t.Errorf("a writer got %d %s", got.Status, got.Body)
 					}
 					return
 				}
@@ -154,7 +152,7 @@ func TestWritesRaceWithCascade(t *testing.T) {
 		})
 	}
 	<-started
-	location := w.want(http.StatusAccepted, http.MethodDelete, groupPath("rg")+version, "").Header().Get("Location")
+	location := w.want(http.StatusAccepted, http.MethodDelete, groupPath("rg")+version, "").Header.Get("Location")
 	wg.Wait()
 	w.poll(location)
 	if n := w.left(Key(tenantID, mustID(t, groupPath("rg")))); n != 0 {
@@ -177,11 +175,9 @@ func TestCascadeResumesAfterCrash(t *testing.T) {
 		return nil
 	})), partType())
 	w.fill("rg", 150, 1)
-	location := w.want(http.StatusAccepted, http.MethodDelete, groupPath("rg")+version, "").Header().Get("Location")
-	w.eventually("the crash", dead.Load)
-	w.close()
-	dead.Store(false)
-	w.open()
+	location := w.want(http.StatusAccepted, http.MethodDelete, groupPath("rg")+version, "").Header.Get("Location")
+	w.Eventually("the crash", dead.Load)
+	w.restart(func() { dead.Store(false) })
 	if left := w.left(Key(tenantID, mustID(t, groupPath("rg"))) + "/"); left == 0 || left == 300 {
 		t.Errorf("%d resources were left by the crash, want some", left)
 	}
@@ -208,21 +204,21 @@ func TestRolesGoWithTheResource(t *testing.T) {
 	w.group("rg")
 	w.seed("rg", "one", "two")
 	const guest = "33333333-3333-3333-3333-333333333337"
-	w.grant(guest, azure.RoleContributor, mustID(t, thingPath("rg", "one")))
-	w.grant(guest, azure.RoleReader, mustID(t, thingPath("rg", "two")))
+	w.Assign(guest, azure.RoleContributor, mustID(t, thingPath("rg", "one")))
+	w.Assign(guest, azure.RoleReader, mustID(t, thingPath("rg", "two")))
 	for i := range 45 {
-		w.grant(fmt.Sprintf("33333333-3333-3333-4444-%012d", i), azure.RoleReader, mustID(t, thingPath("rg", "one")))
+		w.Assign(fmt.Sprintf("33333333-3333-3333-4444-%012d", i), azure.RoleReader, mustID(t, thingPath("rg", "one")))
 	}
-	if got := w.do(guest, http.MethodGet, thingPath("rg", "one")+version, ""); got.Code != http.StatusOK {
-		t.Fatalf("the guest got %d", got.Code)
+	if got := w.do(guest, http.MethodGet, thingPath("rg", "one")+version, ""); got.Status != http.StatusOK {
+		t.Fatalf("the guest got %d", got.Status)
 	}
 	w.want(http.StatusOK, http.MethodDelete, thingPath("rg", "one")+version, "")
 	w.want(http.StatusCreated, http.MethodPut, thingPath("rg", "one")+version, small)
-	if got := w.do(guest, http.MethodGet, thingPath("rg", "one")+version, ""); got.Code != http.StatusForbidden {
-		t.Errorf("the old role opens the new resource: %d", got.Code)
+	if got := w.do(guest, http.MethodGet, thingPath("rg", "one")+version, ""); got.Status != http.StatusForbidden {
+		t.Errorf("the old role opens the new resource: %d", got.Status)
 	}
-	if got := w.do(guest, http.MethodGet, thingPath("rg", "two")+version, ""); got.Code != http.StatusOK {
-		t.Errorf("the neighbour's role has gone: %d", got.Code)
+	if got := w.do(guest, http.MethodGet, thingPath("rg", "two")+version, ""); got.Status != http.StatusOK {
+		t.Errorf("the neighbour's role has gone: %d", got.Status)
 	}
 }
 
@@ -237,14 +233,14 @@ func TestCascadeFails(t *testing.T) {
 		return nil
 	})), partType())
 	w.fill("rg", 2, 1)
-	location := w.want(http.StatusAccepted, http.MethodDelete, groupPath("rg")+version, "").Header().Get("Location")
-	if got := w.poll(location); got.Code != http.StatusConflict || got.code() != "Stubborn" {
-		t.Errorf("the end is %d %s", got.Code, got.Body)
+	location := w.want(http.StatusAccepted, http.MethodDelete, groupPath("rg")+version, "").Header.Get("Location")
+	if got := w.poll(location); got.Status != http.StatusConflict || got.ErrorCode() != "Stubborn" {
+		t.Errorf("the end is %d %s", got.Status, got.Body)
 	}
 	if got := w.want(http.StatusOK, http.MethodGet, groupPath("rg")+version, ""); got.property("provisioningState") != Failed {
 		t.Errorf("the group is %s", got.Body)
 	}
 	stubborn.Store(false)
-	w.poll(w.want(http.StatusAccepted, http.MethodDelete, groupPath("rg")+version, "").Header().Get("Location"))
+	w.poll(w.want(http.StatusAccepted, http.MethodDelete, groupPath("rg")+version, "").Header.Get("Location"))
 	w.wantGone("rg", 4)
 }

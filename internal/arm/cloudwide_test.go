@@ -10,18 +10,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/cloudtest"
 	"github.com/lanyard-id/lanyard/internal/directory"
-	"github.com/lanyard-id/lanyard/internal/rbac"
 	"github.com/lanyard-id/lanyard/internal/store"
-	"github.com/lanyard-id/lanyard/internal/token"
-)
-
-const (
-	guestTenantID = "11111111-1111-1111-1111-999999999999"
-	guestID       = "33333333-3333-3333-3333-333333333339"
 )
 
 // switches is a type of the whole cloud, whose deletion takes three steps.
@@ -54,33 +47,14 @@ func switches(removed *int, mu *sync.Mutex) Type {
 	})
 }
 
-// guest gives a principal of another tenant Owner at its own root, and a token.
-func (w *world) guest() string {
-	w.t.Helper()
-	w.update(func(tx *store.Tx) error {
-		return w.entra.CreateTenant(tx, directory.Tenant{ID: guestTenantID, DisplayName: "Guest", DefaultDomain: "guest.test"})
-	})
-	w.update(func(tx *store.Tx) error {
-		_, _, err := w.guard.PutAssignment(tx, rbac.Assignment{
-			Name: "00000000-0000-4000-8000-000000000001", TenantID: guestTenantID, Scope: azure.Root(), RoleDefinitionID: azure.RoleOwner,
-			PrincipalID: guestID, PrincipalType: azure.ServicePrincipal,
-		})
-		return err
-	})
-	at := w.clock()
-	raw, err := w.keys.Mint(token.Claims{
-		Audience: testCloud.ResourceManager(), Issuer: testCloud.IssuerV1(guestTenantID), Version: token.Version1, TenantID: guestTenantID,
-		IssuedAt: at.Unix(), Expiry: at.Add(time.Hour).Unix(), ObjectID: guestID, AppID: guestID, AppIDACR: token.ACRSecret, IDType: token.IDTypeApp,
-	})
-	must(w.t, err)
-	return raw
-}
+// guest is the principal of another tenant who is its Owner, at its own root.
+const guest = "33333333-3333-3333-3333-333333333339"
 
-func (w *world) as(bearer, method, url, body string) answer {
-	w.t.Helper()
-	req := httptest.NewRequestWithContext(context.Background(), method, testCloud.ResourceManager()+url, strings.NewReader(body))
-	req.Header.Set("Authorization", "Bearer "+bearer)
-	return w.serve(req)
+func (w *world) addGuest() {
+	w.TB.Helper()
+	w.Tenant(directory.Tenant{ID: cloudtest.OtherTenantID, DisplayName: "Guest", DefaultDomain: "guest.test"})
+	w.Call(guest, directory.Principal{TenantID: cloudtest.OtherTenantID, Type: azure.ServicePrincipal, ObjectID: guest, AppID: guest})
+	w.Assign(guest, azure.RoleOwner, azure.Root())
 }
 
 // newCloudWorld is a world with switches, whose operator is the test's tenant.
@@ -88,11 +62,11 @@ func newCloudWorld(t *testing.T) (*world, *int) {
 	t.Helper()
 	removed := new(int)
 	w := newWorld(t)
-	w.close()
-	w.types = append(w.types, switches(removed, &sync.Mutex{}))
-	w.set = func(c *Config) { c.OperatorTenant = tenantID }
-	w.open()
-	w.grant(ownerID, azure.RoleOwner, azure.Root())
+	w.restart(func() {
+		w.types = append(w.types, switches(removed, &sync.Mutex{}))
+		w.set = func(c *Config) { c.OperatorTenant = tenantID }
+	})
+	w.Assign(ownerID, azure.RoleOwner, azure.Root())
 	return w, removed
 }
 
@@ -101,39 +75,32 @@ func newCloudWorld(t *testing.T) (*world, *int) {
 func TestCloudWide(t *testing.T) {
 	w, _ := newCloudWorld(t)
 	list := w.want(http.StatusOK, http.MethodGet, "/providers/Test.Cloud/switches"+version, "")
-	if got := list.Body.String(); !strings.Contains(got, tenantID) {
+	if got := list.Body; !strings.Contains(got, tenantID) {
 		t.Errorf("the tenant of the scope: %s", got)
 	}
-	guest := w.guest()
+	w.addGuest()
 	for _, request := range [][2]string{
 		{http.MethodGet, "/providers/Test.Cloud/switches"},
 		{http.MethodGet, "/providers/Test.Cloud/switches/one"},
 		{http.MethodPut, "/providers/Test.Cloud/switches/one"},
 		{http.MethodDelete, "/providers/Test.Cloud/switches/one"},
 	} {
-		if got := w.as(guest, request[0], request[1]+version, "{}"); got.Code != http.StatusForbidden || got.code() != "AuthorizationFailed" {
-			t.Errorf("%s %s by another tenant's Owner: %d %s", request[0], request[1], got.Code, got.Body)
+		if got := w.do(guest, request[0], request[1]+version, "{}"); got.Status != http.StatusForbidden || got.ErrorCode() != "AuthorizationFailed" {
+			t.Errorf("%s %s by another tenant's Owner: %d %s", request[0], request[1], got.Status, got.Body)
 		}
 	}
 	// Nor those of the tenant without the right, or with one under a condition.
-	w.grant(readerID, azure.RoleContributor, azure.Root())
+	w.Assign(readerID, azure.RoleContributor, azure.Root())
 	w.want(http.StatusOK, http.MethodPut, "/providers/Test.Cloud/switches/one"+version, "{}")
-	if got := w.do(readerID, http.MethodPut, "/providers/Test.Cloud/switches/one"+version, "{}"); got.Code != http.StatusForbidden {
-		t.Errorf("a Contributor writes: %d %s", got.Code, got.Body)
+	if got := w.do(readerID, http.MethodPut, "/providers/Test.Cloud/switches/one"+version, "{}"); got.Status != http.StatusForbidden {
+		t.Errorf("a Contributor writes: %d %s", got.Status, got.Body)
 	}
-	w.update(func(tx *store.Tx) error {
-		_, _, err := w.guard.PutAssignment(tx, rbac.Assignment{
-			Name: "00000000-0000-4000-8000-000000000002", TenantID: tenantID, Scope: azure.Root(), RoleDefinitionID: azure.RoleOwner,
-			PrincipalID: nobodyID, PrincipalType: azure.ServicePrincipal, ConditionVersion: "2.0",
-			Condition: "((!(ActionMatches{'Microsoft.Authorization/roleAssignments/write'})))",
-		})
-		return err
-	})
-	if got := w.do(nobodyID, http.MethodPut, "/providers/Test.Cloud/switches/one"+version, "{}"); got.Code != http.StatusForbidden {
-		t.Errorf("an Owner under a condition writes: %d %s", got.Code, got.Body)
+	w.AssignIf(nobodyID, azure.RoleOwner, azure.Root(), "((!(ActionMatches{'Microsoft.Authorization/roleAssignments/write'})))")
+	if got := w.do(nobodyID, http.MethodPut, "/providers/Test.Cloud/switches/one"+version, "{}"); got.Status != http.StatusForbidden {
+		t.Errorf("an Owner under a condition writes: %d %s", got.Status, got.Body)
 	}
 
-	_, err := New(Config{Types: []Type{switches(new(int), nil)}, Store: w.store, Directory: w.entra, Guard: w.guard, Verifier: w.engine.cfg.Verifier})
+	_, err := New(Config{Types: []Type{switches(new(int), nil)}, Store: w.Store, Directory: w.Directory, Guard: w.Guard, Verifier: w.engine.cfg.Verifier})
 	if err == nil || !strings.Contains(err.Error(), "OperatorTenant") {
 		t.Errorf("an engine without the operator's tenant: %v", err)
 	}
@@ -142,28 +109,28 @@ func TestCloudWide(t *testing.T) {
 // A token of a tenant that has ended opens nothing.
 func TestEndedTenant(t *testing.T) {
 	w, _ := newCloudWorld(t)
-	guest := w.guest()
+	w.addGuest()
 	const url = "/providers/Microsoft.Nothing/locations/global/operations/x" + version
-	if got := w.as(guest, http.MethodGet, url, ""); got.Code != http.StatusNotFound {
-		t.Fatalf("before: %d %s", got.Code, got.Body)
+	if got := w.do(guest, http.MethodGet, url, ""); got.Status != http.StatusNotFound {
+		t.Fatalf("before: %d %s", got.Status, got.Body)
 	}
-	w.update(func(tx *store.Tx) error { return w.entra.EndTenant(tx, guestTenantID) })
-	if got := w.as(guest, http.MethodGet, url, ""); got.Code != http.StatusUnauthorized || got.code() != "InvalidAuthenticationTokenTenant" {
-		t.Errorf("after: %d %s", got.Code, got.Body)
+	w.Update(func(tx *store.Tx) error { return w.Directory.EndTenant(tx, cloudtest.OtherTenantID) })
+	if got := w.do(guest, http.MethodGet, url, ""); got.Status != http.StatusUnauthorized || got.ErrorCode() != "InvalidAuthenticationTokenTenant" {
+		t.Errorf("after: %d %s", got.Status, got.Body)
 	}
 }
 
 func TestVirtualAsyncDelete(t *testing.T) {
 	w, removed := newCloudWorld(t)
 	w.want(http.StatusNoContent, http.MethodDelete, "/providers/Test.Cloud/switches/absent"+version, "")
-	if got := w.owner(http.MethodDelete, "/providers/Test.Cloud/switches/stuck"+version, ""); got.code() != "Stuck" {
+	if got := w.owner(http.MethodDelete, "/providers/Test.Cloud/switches/stuck"+version, ""); got.ErrorCode() != "Stuck" {
 		t.Errorf("refused with %s", got.Body)
 	}
 	accepted := w.want(http.StatusAccepted, http.MethodDelete, "/providers/Test.Cloud/switches/one"+version, "")
-	if got := w.poll(accepted.Header().Get("Location")); got.Code != http.StatusNoContent || *removed != 3 {
-		t.Errorf("ended with %d after %d steps: %s", got.Code, *removed, got.Body)
+	if got := w.poll(accepted.Header.Get("Location")); got.Status != http.StatusNoContent || *removed != 3 {
+		t.Errorf("ended with %d after %d steps: %s", got.Status, *removed, got.Body)
 	}
-	status := w.want(http.StatusOK, http.MethodGet, accepted.Header().Get("Azure-AsyncOperation"), "")
+	status := w.want(http.StatusOK, http.MethodGet, accepted.Header.Get("Azure-AsyncOperation"), "")
 	if status.doc["status"] != "Succeeded" {
 		t.Errorf("status %s", status.Body)
 	}
@@ -188,7 +155,7 @@ func TestDisabledSubscription(t *testing.T) {
 	w.group("rg")
 	w.want(http.StatusCreated, http.MethodPut, thingPath("rg", "one")+version, small)
 	state := func(state string) {
-		w.update(func(tx *store.Tx) error { return w.entra.SetSubscriptionState(tx, subID, state) })
+		w.Update(func(tx *store.Tx) error { return w.Directory.SetSubscriptionState(tx, subID, state) })
 	}
 	const mark = "/subscriptions/" + subID + "/providers/Test.Things/marks/one"
 	for _, disabled := range []string{directory.Disabled, directory.Warned, "PastDue", "Deleted"} {
@@ -202,8 +169,8 @@ func TestDisabledSubscription(t *testing.T) {
 			{http.MethodPost, mark + "/set", ""},
 		} {
 			got := w.owner(request[0], request[1]+version, request[2])
-			if got.Code != http.StatusConflict || got.code() != "ReadOnlyDisabledSubscription" {
-				t.Errorf("%s: %s %s: %d %s", disabled, request[0], request[1], got.Code, got.Body)
+			if got.Status != http.StatusConflict || got.ErrorCode() != "ReadOnlyDisabledSubscription" {
+				t.Errorf("%s: %s %s: %d %s", disabled, request[0], request[1], got.Status, got.Body)
 			}
 		}
 		w.want(http.StatusOK, http.MethodGet, thingPath("rg", "one")+version, "")
@@ -220,15 +187,15 @@ func TestWriteAgainstDisabling(t *testing.T) {
 	w := newWorld(t, thingType())
 	w.group("rg")
 	for range 20 {
-		w.update(func(tx *store.Tx) error { return w.entra.SetSubscriptionState(tx, subID, directory.Enabled) })
+		w.Update(func(tx *store.Tx) error { return w.Directory.SetSubscriptionState(tx, subID, directory.Enabled) })
 		written := make(chan answer, 1)
 		go func() { written <- w.owner(http.MethodPut, thingPath("rg", "one")+version, small) }()
-		w.update(func(tx *store.Tx) error { return w.entra.SetSubscriptionState(tx, subID, directory.Disabled) })
-		page, err := w.store.List(t.Context(), Key(tenantID, azure.ResourceGroupScope(subID, "rg"))+"/", store.ListOptions{})
-		must(t, err)
+		w.Update(func(tx *store.Tx) error { return w.Directory.SetSubscriptionState(tx, subID, directory.Disabled) })
+		page, err := w.Store.List(t.Context(), Key(tenantID, azure.ResourceGroupScope(subID, "rg"))+"/", store.ListOptions{})
+		cloudtest.Must(t, err)
 		seen := len(page.Entries) > 0
-		if got := <-written; (got.Code == http.StatusCreated) != seen {
-			t.Errorf("the write: %d, seen by the end: %v", got.Code, seen)
+		if got := <-written; (got.Status == http.StatusCreated) != seen {
+			t.Errorf("the write: %d, seen by the end: %v", got.Status, seen)
 		}
 		w.owner(http.MethodDelete, thingPath("rg", "one")+version, "")
 	}
@@ -250,10 +217,10 @@ func TestStream(t *testing.T) {
 	post := func() (*http.Response, string, error) {
 		t.Helper()
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, srv.URL+"/subscriptions/"+subID+"/providers/Test.Things/exports"+version, nil)
-		must(t, err)
-		req.Header.Set("Authorization", "Bearer "+w.bearer(ownerID))
+		cloudtest.Must(t, err)
+		req.Header.Set("Authorization", "Bearer "+w.Token(ownerID))
 		resp, err := srv.Client().Do(req)
-		must(t, err)
+		cloudtest.Must(t, err)
 		defer resp.Body.Close()
 		body, err := io.ReadAll(resp.Body)
 		return resp, string(body), err
@@ -284,7 +251,7 @@ func TestStream(t *testing.T) {
 	if _, body, err := post(); err == nil {
 		t.Errorf("a torn stream was taken for a whole of %d bytes", len(body))
 	}
-	if !strings.Contains(w.logs.String(), errTorn.Error()) {
+	if !strings.Contains(w.Log.String(), errTorn.Error()) {
 		t.Error("the log doesn't say why")
 	}
 }

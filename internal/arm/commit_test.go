@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/cloudtest"
 	"github.com/lanyard-id/lanyard/internal/rbac"
 	"github.com/lanyard-id/lanyard/internal/store"
 )
@@ -25,8 +26,8 @@ func TestAfterCommit(t *testing.T) {
 	note := func(r *Request, what string) {
 		runs++
 		if runs == 1 { // a change between reading and commit, so that it runs again
-			_, err := w.store.Update(context.Background(), func(tx *store.Tx) error { tx.Put("contended", []byte(what)); return nil })
-			must(t, err)
+			_, err := w.Store.Update(context.Background(), func(tx *store.Tx) error { tx.Put("contended", []byte(what)); return nil })
+			cloudtest.Must(t, err)
 		}
 		_, _ = r.Tx.Get("contended")
 		r.Tx.Put("touched", []byte(what))
@@ -81,22 +82,22 @@ func TestActionAsWrite(t *testing.T) {
 	role := func(name, action string) string {
 		principal := uuid.NewString()
 		var def rbac.RoleDefinition
-		w.update(func(tx *store.Tx) (err error) {
-			def, _, err = w.guard.PutDefinition(tx, rbac.RoleDefinition{
+		w.Update(func(tx *store.Tx) (err error) {
+			def, _, err = w.Guard.PutDefinition(tx, rbac.RoleDefinition{
 				ID: uuid.NewString(), TenantID: tenantID, RoleName: name, Custom: true,
 				AssignableScopes: []string{azure.SubscriptionScope(subID).String()},
 				Permissions:      []rbac.Permission{{Actions: []string{action}}},
 			})
 			return err
 		})
-		w.grant(principal, def.ID, azure.SubscriptionScope(subID))
+		w.Assign(principal, def.ID, azure.SubscriptionScope(subID))
 		return principal
 	}
-	if a := w.do(role("Painter", "Test.Things/things/paint/action"), http.MethodPost, url+"/paint"+version, ""); a.Code != http.StatusForbidden {
-		t.Errorf("who may act: %d %s", a.Code, a.Body)
+	if a := w.do(role("Painter", "Test.Things/things/paint/action"), http.MethodPost, url+"/paint"+version, ""); a.Status != http.StatusForbidden {
+		t.Errorf("who may act: %d %s", a.Status, a.Body)
 	}
-	if a := w.do(role("Writer", "Test.Things/things/write"), http.MethodPost, url+"/paint"+version, ""); a.Code != http.StatusOK {
-		t.Errorf("who may write: %d %s", a.Code, a.Body)
+	if a := w.do(role("Writer", "Test.Things/things/write"), http.MethodPost, url+"/paint"+version, ""); a.Status != http.StatusOK {
+		t.Errorf("who may write: %d %s", a.Status, a.Body)
 	}
 	for _, typ := range w.engine.cfg.Types {
 		if typ.spec.Name == "Test.Things/things" {

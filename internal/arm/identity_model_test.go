@@ -228,10 +228,10 @@ func checkStep(t *rapid.T, w *world, url string, m identityModel, patch bool, b 
 	}
 	code, next := m.apply(patch, b)
 	got := w.owner(method, url, body)
-	if code == "" && got.Code >= http.StatusBadRequest || code != "" && got.code() != code {
-		t.Fatalf("%s %s: answered %d %s, want %q", method, body, got.Code, got.Body, code)
+	if code == "" && got.Status >= http.StatusBadRequest || code != "" && got.ErrorCode() != code {
+		t.Fatalf("%s %s: answered %d %s, want %q", method, body, got.Status, got.Body, code)
 	}
-	if m.system && next.system && got.Code < http.StatusBadRequest && got.block(w.t).PrincipalID != principal {
+	if m.system && next.system && got.Status < http.StatusBadRequest && got.block(w.TB).PrincipalID != principal {
 		t.Fatalf("%s %s: the principal changed", method, body)
 	}
 	return next
@@ -241,17 +241,17 @@ func checkStep(t *rapid.T, w *world, url string, m identityModel, patch bool, b 
 func checkState(t *rapid.T, w *world, url string, m identityModel, before string) string {
 	got := w.owner(http.MethodGet, url, "")
 	if !m.exists {
-		if got.Code != http.StatusNotFound || len(w.systemPrincipals()) != 0 {
+		if got.Status != http.StatusNotFound || len(w.systemPrincipals()) != 0 {
 			t.Fatalf("there is %s, with %d principals", got.Body, len(w.systemPrincipals()))
 		}
 		return ""
 	}
-	block := got.block(w.t)
+	block := got.block(w.TB)
 	principal := ""
 	if block != nil {
 		principal = block.PrincipalID
 		for id, a := range block.UserAssigned {
-			if p, ok := w.entra.Principal(tenantID, a.PrincipalID); a.PrincipalID != "" && (!ok || p.AppID != a.ClientID) {
+			if p, ok := w.Directory.Principal(tenantID, a.PrincipalID); a.PrincipalID != "" && (!ok || p.AppID != a.ClientID) {
 				t.Fatalf("%s shows the client ID %s", id, a.ClientID)
 			}
 			a.ClientID = ""

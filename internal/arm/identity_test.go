@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/cloudtest"
 	"github.com/lanyard-id/lanyard/internal/directory"
 )
 
@@ -37,12 +38,12 @@ func badgeWorld(tb testing.TB, change ...func(*Spec, *Hooks[thing])) *world {
 				p.New.Properties = p.Old.Properties
 				return nil
 			}
-			made, err := w.entra.CreateManagedIdentity(p.Tx, p.TenantID, p.New.ID, false)
+			made, err := w.Directory.CreateManagedIdentity(p.Tx, p.TenantID, p.New.ID, false)
 			p.New.Properties = badge{made.ObjectID, made.AppID}
 			return err
 		},
 		Delete: func(_ context.Context, r *Request, old *Resource[badge]) error {
-			return w.entra.DeletePrincipal(r.Tx, old.TenantID, old.Properties.PrincipalID)
+			return w.Directory.DeletePrincipal(r.Tx, old.TenantID, old.Properties.PrincipalID)
 		},
 		Principal: func(p *badge) (string, string) { return p.PrincipalID, p.ClientID },
 	})
@@ -65,7 +66,7 @@ func hostPath(name string) string { return groupPath("rg") + "/providers/Test.Th
 
 // badge makes an identity and gives its principal.
 func (w *world) badge(name string) badge {
-	w.t.Helper()
+	w.TB.Helper()
 	made := w.want(http.StatusCreated, http.MethodPut, badgePath(name)+version, `{"location":"westeurope"}`)
 	return badge{fmt.Sprint(made.property("principalId")), fmt.Sprint(made.property("clientId"))}
 }
@@ -85,15 +86,15 @@ func (a answer) block(tb testing.TB) *shownIdentity {
 		return nil
 	}
 	text, err := json.Marshal(a.doc["identity"])
-	must(tb, err)
+	cloudtest.Must(tb, err)
 	var block shownIdentity
-	must(tb, json.Unmarshal(text, &block))
+	cloudtest.Must(tb, json.Unmarshal(text, &block))
 	return &block
 }
 
 // managed lists the managed identities of the directory that are resources' own.
 func (w *world) systemPrincipals() []directory.Principal {
-	return slices.DeleteFunc(w.entra.Principals(tenantID), func(p directory.Principal) bool { return !p.SystemAssigned })
+	return slices.DeleteFunc(w.Directory.Principals(tenantID), func(p directory.Principal) bool { return !p.SystemAssigned })
 }
 
 // A resource's own identity is a principal from the answer on, another one each
@@ -105,7 +106,7 @@ func TestSystemAssigned(t *testing.T) {
 	if first == nil || first.Type != "SystemAssigned" || first.TenantID != tenantID {
 		t.Fatalf("the block is %+v", first)
 	}
-	p, ok := w.entra.Principal(tenantID, first.PrincipalID)
+	p, ok := w.Directory.Principal(tenantID, first.PrincipalID)
 	if !ok || !p.SystemAssigned || p.ServicePrincipalType != directory.ManagedIdentityPrincipal || p.ResourceID != hostPath("One") || p.DisplayName != "One" {
 		t.Fatalf("the principal is %+v", p)
 	}
@@ -118,7 +119,7 @@ func TestSystemAssigned(t *testing.T) {
 	if none := w.want(http.StatusOK, http.MethodPatch, url, `{"identity":{"type":"None"}}`).block(t); !cmp.Equal(none, &shownIdentity{Type: "None"}) {
 		t.Errorf("turned off it is %+v", none)
 	}
-	if _, ok := w.entra.Client(tenantID, p.AppID); ok || len(w.systemPrincipals()) != 0 {
+	if _, ok := w.Directory.Client(tenantID, p.AppID); ok || len(w.systemPrincipals()) != 0 {
 		t.Error("the principal outlived the identity")
 	}
 	second := w.want(http.StatusOK, http.MethodPatch, url, `{"identity":{"type":"SystemAssigned"}}`).block(t)
@@ -141,7 +142,7 @@ func TestSystemAssignedCascade(t *testing.T) {
 		t.Fatalf("%d principals", n)
 	}
 	accepted := w.want(http.StatusAccepted, http.MethodDelete, groupPath("rg")+version, "")
-	w.poll(accepted.Header().Get("Location"))
+	w.poll(accepted.Header.Get("Location"))
 	if left := w.systemPrincipals(); len(left) != 0 {
 		t.Errorf("%d principals are left", len(left))
 	}
@@ -160,15 +161,15 @@ func TestSystemAssignedOnce(t *testing.T) {
 	})
 	url := hostPath("one") + version
 	refused := w.owner(http.MethodPut, url, `{"location":"westeurope","identity":{"type":"SystemAssigned"},"properties":{"size":11}}`)
-	if refused.code() != "TooLarge" || len(w.systemPrincipals()) != 0 {
+	if refused.ErrorCode() != "TooLarge" || len(w.systemPrincipals()) != 0 {
 		t.Fatalf("refused with %s, and %d principals", refused.Body, len(w.systemPrincipals()))
 	}
 	var wg sync.WaitGroup
 	for i := range 10 {
 		wg.Go(func() {
 			body := fmt.Sprintf(`{"location":"westeurope","identity":{"type":"SystemAssigned"},"properties":{"size":%d}}`, i)
-			if got := w.owner(http.MethodPut, url, body); got.Code != http.StatusCreated && got.Code != http.StatusOK {
-				t.Errorf("answered %d %s", got.Code, got.Body)
+			if got := w.owner(http.MethodPut, url, body); got.Status != http.StatusCreated && got.Status != http.StatusOK {
+				t.Errorf("answered %d %s", got.Status, got.Body)
 			}
 		})
 	}
@@ -200,7 +201,7 @@ func TestDefaultIdentity(t *testing.T) {
 	if made.Type != IdentityBoth || made.UserAssigned[badgePath("a")] != shownAttached(a) {
 		t.Errorf("made %+v", made)
 	}
-	if _, ok := w.entra.Principal(tenantID, made.PrincipalID); !ok {
+	if _, ok := w.Directory.Principal(tenantID, made.PrincipalID); !ok {
 		t.Errorf("there is no principal %q", made.PrincipalID)
 	}
 	w.want(http.StatusOK, http.MethodPost, hostPath("one")+"/strip"+version, "")
@@ -218,8 +219,8 @@ func TestAssignAction(t *testing.T) {
 		w.badge(name)
 	}
 	const writer = "33333333-3333-3333-3333-333333333334"
-	w.grant(writer, azure.RoleContributor, mustID(t, hostPath("one")))
-	w.grant(writer, azure.RoleContributor, mustID(t, badgePath("a")))
+	w.Assign(writer, azure.RoleContributor, mustID(t, hostPath("one")))
+	w.Assign(writer, azure.RoleContributor, mustID(t, badgePath("a")))
 	attach := func(names ...string) string {
 		entries := make([]string, len(names))
 		for i, name := range names {
@@ -229,8 +230,8 @@ func TestAssignAction(t *testing.T) {
 	}
 	url := hostPath("one") + version
 	refused := w.do(writer, http.MethodPut, url, attach("c", "a", "b", "absent"))
-	if refused.Code != http.StatusForbidden || refused.code() != "LinkedAuthorizationFailed" {
-		t.Fatalf("%d %s", refused.Code, refused.Body)
+	if refused.Status != http.StatusForbidden || refused.ErrorCode() != "LinkedAuthorizationFailed" {
+		t.Fatalf("%d %s", refused.Status, refused.Body)
 	}
 	message, _ := refused.doc["error"].(map[string]any)["message"].(string)
 	lists := regexp.MustCompile(`'(,?(?i)/subscriptions/[a-z0-9-]+/resourceGroups/[^/']+/providers/Test.Things/badges/[a-zA-Z0-9-_]+)+'`).FindAllString(message, -1)
@@ -251,8 +252,8 @@ func TestAssignAction(t *testing.T) {
 		{"replaced", http.MethodPut, attach("a"), http.StatusOK},
 		{"turned off", http.MethodPatch, `{"identity":{"type":"None"}}`, http.StatusOK},
 	} {
-		if got := w.do(writer, tt.method, url, tt.body); got.Code != tt.status {
-			t.Errorf("%s: %d %s", tt.name, got.Code, got.Body)
+		if got := w.do(writer, tt.method, url, tt.body); got.Status != tt.status {
+			t.Errorf("%s: %d %s", tt.name, got.Status, got.Body)
 		}
 	}
 }
@@ -274,7 +275,7 @@ func TestDeletedWhileAttached(t *testing.T) {
 	}
 	for method, body := range map[string]string{http.MethodPut: both, http.MethodPatch: `{"tags":{"a":"b"}}`} {
 		got := w.want(http.StatusBadRequest, method, url, body)
-		if got.code() != "FailedIdentityOperation" || !strings.Contains(got.Body.String(), "Resource '"+badgePath("a")+"' was not found.") {
+		if got.ErrorCode() != "FailedIdentityOperation" || !strings.Contains(got.Body, "Resource '"+badgePath("a")+"' was not found.") {
 			t.Errorf("%s: %s", method, got.Body)
 		}
 	}
@@ -286,7 +287,7 @@ func TestDeletedWhileAttached(t *testing.T) {
 		t.Errorf("the new identity came by itself: %+v", got.UserAssigned)
 	}
 	got := w.want(http.StatusBadRequest, http.MethodPut, url, hostBody(""))
-	if got.code() != "FailedIdentityOperation" || !strings.Contains(got.Body.String(), "was deleted after it was assigned") {
+	if got.ErrorCode() != "FailedIdentityOperation" || !strings.Contains(got.Body, "was deleted after it was assigned") {
 		t.Errorf("with a new one of its name: %s", got.Body)
 	}
 	attached := w.want(http.StatusOK, http.MethodPatch, url, fmt.Sprintf(`{"identity":{"userAssignedIdentities":{%q:{}}}}`, badgePath("a"))).block(t)
@@ -298,7 +299,7 @@ func TestDeletedWhileAttached(t *testing.T) {
 	if want := map[string]shownAttached{badgePath("b"): shownAttached(kept)}; !cmp.Equal(removed.UserAssigned, want) {
 		t.Errorf("left are %+v", removed.UserAssigned)
 	}
-	if all := w.want(http.StatusOK, http.MethodGet, hostPath("")[:len(hostPath(""))-1]+version, ""); !strings.Contains(all.Body.String(), kept.ClientID) {
+	if all := w.want(http.StatusOK, http.MethodGet, hostPath("")[:len(hostPath(""))-1]+version, ""); !strings.Contains(all.Body, kept.ClientID) {
 		t.Errorf("the list is %s", all.Body)
 	}
 }

@@ -15,8 +15,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/cloudtest"
 	"github.com/lanyard-id/lanyard/internal/rbac"
-	"github.com/lanyard-id/lanyard/internal/store"
 )
 
 // inlineWorld has boxes, whose lids are resources of their own and part of the
@@ -112,10 +112,10 @@ func TestInlineModel(t *testing.T) {
 			if items, _ := list.doc["value"].([]any); len(items) != len(model) {
 				t.Fatalf("the list is %s, want %v", list.Body, model)
 			}
-			if same := got.Header().Get("ETag") == tag; tag != "" && same != maps.Equal(before, model) {
-				t.Fatalf("the tag went from %s to %s while the lids went from %v to %v", tag, got.Header().Get("ETag"), before, model)
+			if same := got.Header.Get("ETag") == tag; tag != "" && same != maps.Equal(before, model) {
+				t.Fatalf("the tag went from %s to %s while the lids went from %v to %v", tag, got.Header.Get("ETag"), before, model)
 			}
-			tag = got.Header().Get("ETag")
+			tag = got.Header.Get("ETag")
 		}
 	})
 }
@@ -135,8 +135,8 @@ func TestInlineRefusals(t *testing.T) {
 		"the child's rule": {`[{"name":"b","properties":{"color":"invisible"}}]`, "InvalidColor", "b of one"},
 	} {
 		got := w.owner(http.MethodPut, url+version, `{"location":"westeurope","properties":{"lids":`+tt.lids+`}}`)
-		if got.Code != http.StatusBadRequest || got.code() != tt.code || !strings.Contains(got.Body.String(), tt.words) {
-			t.Errorf("%s: %d %s", name, got.Code, got.Body)
+		if got.Status != http.StatusBadRequest || got.ErrorCode() != tt.code || !strings.Contains(got.Body, tt.words) {
+			t.Errorf("%s: %d %s", name, got.Status, got.Body)
 		}
 	}
 	// A refusal leaves all as it was; null is no list; names fold.
@@ -146,11 +146,11 @@ func TestInlineRefusals(t *testing.T) {
 	if got := w.want(http.StatusOK, http.MethodPut, url+version, boxBody(map[string]string{"A": "red"})); len(got.lids()) != 1 {
 		t.Errorf("renamed to %s", got.Body)
 	}
-	if got := w.want(http.StatusOK, http.MethodGet, groupPath("rg")+"/providers/Test.Things/boxes"+version, ""); !strings.Contains(got.Body.String(), `"color":"red"`) {
+	if got := w.want(http.StatusOK, http.MethodGet, groupPath("rg")+"/providers/Test.Things/boxes"+version, ""); !strings.Contains(got.Body, `"color":"red"`) {
 		t.Errorf("the list of boxes is %s", got.Body)
 	}
-	if got := w.owner(http.MethodPut, url+version, fmt.Sprintf(`{"location":"westeurope","properties":{"text":%q}}`, strings.Repeat("x", 2<<20))); got.Code != http.StatusRequestEntityTooLarge || got.code() != "RequestContentTooLarge" {
-		t.Errorf("too large: %d %.200s", got.Code, got.Body)
+	if got := w.owner(http.MethodPut, url+version, fmt.Sprintf(`{"location":"westeurope","properties":{"text":%q}}`, strings.Repeat("x", 2<<20))); got.Status != http.StatusRequestEntityTooLarge || got.ErrorCode() != "RequestContentTooLarge" {
+		t.Errorf("too large: %d %.200s", got.Status, got.Body)
 	}
 }
 
@@ -162,21 +162,21 @@ func TestInlineRoles(t *testing.T) {
 	w.want(http.StatusCreated, http.MethodPut, url+version, boxBody(map[string]string{"a": "red", "b": "red"}))
 	roles := func(lid string, n int) {
 		for range n {
-			w.grant(uuid.NewString(), azure.RoleReader, mustID(t, url+"/lids/"+lid))
+			w.Assign(uuid.NewString(), azure.RoleReader, mustID(t, url+"/lids/"+lid))
 		}
 	}
 	roles("a", 1)
 	roles("b", rbac.MaxDeleteBelow+1)
 	w.want(http.StatusOK, http.MethodPut, url+version, boxBody(map[string]string{"b": "red"}))
-	if _, err := w.store.Get(t.Context(), "deleted/"+strings.ToLower(url)+"/lids/a"); err != nil {
+	if _, err := w.Store.Get(t.Context(), "deleted/"+strings.ToLower(url)+"/lids/a"); err != nil {
 		t.Errorf("the child's Delete hook did not run: %v", err)
 	}
-	if got := w.owner(http.MethodPut, url+version, boxBody(map[string]string{})); got.Code != http.StatusConflict || got.code() != "Conflict" {
-		t.Errorf("answered %d %s", got.Code, got.Body)
+	if got := w.owner(http.MethodPut, url+version, boxBody(map[string]string{})); got.Status != http.StatusConflict || got.ErrorCode() != "Conflict" {
+		t.Errorf("answered %d %s", got.Status, got.Body)
 	}
 	w.want(http.StatusOK, http.MethodDelete, url+"/lids/b"+version, "")
-	all, err := w.guard.ListAssignments(t.Context(), tenantID)
-	must(t, err)
+	all, err := w.Guard.ListAssignments(t.Context(), tenantID)
+	cloudtest.Must(t, err)
 	if n := slices.IndexFunc(all, func(a rbac.Assignment) bool { return strings.Contains(a.Scope.Key(), "/lids/") }); n >= 0 {
 		t.Errorf("left is %+v", all[n])
 	}
@@ -188,15 +188,15 @@ func TestInlineTags(t *testing.T) {
 	url := boxPath("one")
 	read := w.want(http.StatusCreated, http.MethodPut, url+version, boxBody(map[string]string{"a": "red"}))
 	w.want(http.StatusCreated, http.MethodPut, url+"/lids/b"+version, `{"properties":{"color":"blue"}}`)
-	lost := w.owner(http.MethodPut, url+version, boxBody(read.lids()), "If-Match", read.Header().Get("ETag"))
-	if lost.Code != http.StatusPreconditionFailed {
-		t.Errorf("answered %d %s", lost.Code, lost.Body)
+	lost := w.owner(http.MethodPut, url+version, boxBody(read.lids()), "If-Match", read.Header.Get("ETag"))
+	if lost.Status != http.StatusPreconditionFailed {
+		t.Errorf("answered %d %s", lost.Status, lost.Body)
 	}
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
-			if got := w.owner(http.MethodPut, fmt.Sprintf("%s/lids/many-%d%s", url, i, version), `{"properties":{"color":"red"}}`); got.Code != http.StatusCreated {
-				t.Errorf("answered %d %s", got.Code, got.Body)
+			if got := w.owner(http.MethodPut, fmt.Sprintf("%s/lids/many-%d%s", url, i, version), `{"properties":{"color":"red"}}`); got.Status != http.StatusCreated {
+				t.Errorf("answered %d %s", got.Status, got.Body)
 			}
 		})
 	}
@@ -205,10 +205,8 @@ func TestInlineTags(t *testing.T) {
 		t.Errorf("shown are %v", got.lids())
 	}
 	w.want(http.StatusOK, http.MethodDelete, url+version, "")
-	page, err := w.store.List(t.Context(), "arm"+strings.ToLower(url), store.ListOptions{KeysOnly: true})
-	must(t, err)
-	if len(page.Entries) != 0 {
-		t.Errorf("left are %v", page.Entries)
+	if left := w.Entries("arm" + strings.ToLower(url)); len(left) != 0 {
+		t.Errorf("left are %v", left)
 	}
 }
 

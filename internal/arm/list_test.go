@@ -11,16 +11,17 @@ import (
 	"testing"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/cloudtest"
 	"github.com/lanyard-id/lanyard/internal/store"
 )
 
 // seed stores things without the pipeline, for lists that need many.
 func (w *world) seed(group string, names ...string) {
-	w.t.Helper()
+	w.TB.Helper()
 	for chunk := range slices.Chunk(names, 100) {
-		w.update(func(tx *store.Tx) error {
+		w.Update(func(tx *store.Tx) error {
 			for _, name := range chunk {
-				id := mustID(w.t, thingPath(group, name))
+				id := mustID(w.TB, thingPath(group, name))
 				rec := record{ID: id, TenantID: tenantID, Location: "westeurope", Properties: json.RawMessage(`{}`), ProvisioningState: Succeeded}
 				if err := store.PutJSON(tx, Key(tenantID, id), rec); err != nil {
 					return err
@@ -66,7 +67,7 @@ func TestPagesAreStable(t *testing.T) {
 			t.Fatalf("a page of %d", len(found))
 		}
 		got = append(got, found...)
-		if link != "" && !strings.HasPrefix(link, testCloud.ResourceManager()+"/subscriptions/") {
+		if link != "" && !strings.HasPrefix(link, w.Azure.ResourceManager()+"/subscriptions/") {
 			t.Fatalf("the next link is %s", link)
 		}
 		next = link
@@ -85,7 +86,7 @@ func TestNextLink(t *testing.T) {
 	a := w.owner(http.MethodGet, "https://alias.example:444//subscriptions/"+subID+"/resourcegroups/rg/providers/test.things/things"+version+"&$top=1", "")
 	_, next := names(a)
 	u, err := url.Parse(next)
-	must(t, err)
+	cloudtest.Must(t, err)
 	if u.Host != "alias.example:444" || u.Query().Get("$top") != "1" || u.Query().Get("api-version") != "2021-04-01" {
 		t.Errorf("the next link is %s", next)
 	}
@@ -122,7 +123,7 @@ func TestFilteredLists(t *testing.T) {
 	w.seed("rg", all...)
 	const guest = "33333333-3333-3333-3333-333333333334"
 	for _, name := range []string{"t03", "t17", "t29"} {
-		w.grant(guest, azure.RoleReader, mustID(t, thingPath("rg", name)))
+		w.Assign(guest, azure.RoleReader, mustID(t, thingPath("rg", name)))
 	}
 	list := "/subscriptions/" + subID + "/providers/Test.Things/things" + version
 	first, next := names(w.do(guest, http.MethodGet, list+"&$top=2", ""))
@@ -130,8 +131,8 @@ func TestFilteredLists(t *testing.T) {
 	if !slices.Equal(append(first, second...), []string{"t03", "t17", "t29"}) {
 		t.Errorf("the guest sees %v, then %v", first, second)
 	}
-	if got := w.do(nobodyID, http.MethodGet, list, ""); got.Code != http.StatusForbidden {
-		t.Errorf("nobody gets %d", got.Code)
+	if got := w.do(nobodyID, http.MethodGet, list, ""); got.Status != http.StatusForbidden {
+		t.Errorf("nobody gets %d", got.Status)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/cloudtest"
 )
 
 // routerTypes is a table with every kind of placement.
@@ -31,7 +32,7 @@ func routerTypes() []Type {
 
 func TestRoute(t *testing.T) {
 	r, err := newRouter(routerTypes())
-	must(t, err)
+	cloudtest.Must(t, err)
 	const sub = "/subscriptions/" + subID
 	group := sub + "/resourceGroups/rg"
 	tests := []struct {
@@ -100,7 +101,7 @@ func describe(t *target) string {
 
 func TestRouteRefuses(t *testing.T) {
 	r, err := newRouter(routerTypes())
-	must(t, err)
+	cloudtest.Must(t, err)
 	const sub = "/subscriptions/" + subID
 	tests := []struct{ path, code string }{
 		{"/", "MissingSubscription"},
@@ -156,7 +157,7 @@ func TestTableIsChecked(t *testing.T) {
 // A resource's own ID, in whatever case, routes to it.
 func TestRouteFindsEveryID(t *testing.T) {
 	r, err := newRouter(routerTypes())
-	must(t, err)
+	cloudtest.Must(t, err)
 	name := rapid.StringMatching(`[a-zA-Z0-9_()-]{1,20}`)
 	mixed := func(rt *rapid.T, s string) string {
 		return strings.Map(func(c rune) rune {
@@ -182,7 +183,7 @@ func TestRouteFindsEveryID(t *testing.T) {
 
 func FuzzRoute(f *testing.F) {
 	r, err := newRouter(routerTypes())
-	must(f, err)
+	cloudtest.Must(f, err)
 	for _, seed := range []string{
 		"/", "//", "/subscriptions/" + subID, thingPath("rg", "x"), thingPath("rg", "x") + "/parts/y/providers/Microsoft.Authorization/roleAssignments/z",
 		"/subscriptions/" + subID + "/providers/Test.Things/locations/l/operations/o", "/providers//x", "/%2f/%00", "/subscriptions/" + subID + "/providers/providers/providers/providers",

@@ -10,11 +10,11 @@ import (
 	"regexp"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/cloudtest"
 	"github.com/lanyard-id/lanyard/internal/store"
 )
 
@@ -59,15 +59,15 @@ func TestStoredLife(t *testing.T) {
 		t.Errorf("grown to %s", got.Body)
 	}
 	refused := w.want(http.StatusBadRequest, http.MethodPatch, url, `{"properties":{"color":"invisible"}}`)
-	if refused.code() != "InvalidColor" {
-		t.Errorf("refused with %s", refused.code())
+	if refused.ErrorCode() != "InvalidColor" {
+		t.Errorf("refused with %s", refused.ErrorCode())
 	}
 	w.want(http.StatusOK, http.MethodDelete, url, "")
 	w.want(http.StatusNoContent, http.MethodDelete, url, "")
-	if got := w.want(http.StatusNotFound, http.MethodGet, url, ""); got.code() != "ResourceNotFound" {
-		t.Errorf("gone with %s", got.code())
+	if got := w.want(http.StatusNotFound, http.MethodGet, url, ""); got.ErrorCode() != "ResourceNotFound" {
+		t.Errorf("gone with %s", got.ErrorCode())
 	}
-	if _, err := w.store.Get(t.Context(), "deleted/"+strings.ToLower(thingPath("rg", "one"))); err != nil {
+	if _, err := w.Store.Get(t.Context(), "deleted/"+strings.ToLower(thingPath("rg", "one"))); err != nil {
 		t.Errorf("the Delete hook left nothing: %v", err)
 	}
 }
@@ -83,7 +83,7 @@ func TestMembers(t *testing.T) {
 		t.Errorf("created %s", got.Body)
 	}
 	refused := w.want(http.StatusBadRequest, http.MethodPut, thingPath("rg", "one")+version, `{"location":"westeurope","identity":{"type":"SystemAssigned"}}`)
-	if refused.code() != "FailedIdentityOperation" {
+	if refused.ErrorCode() != "FailedIdentityOperation" {
 		t.Errorf("refused with %s", refused.Body)
 	}
 }
@@ -91,23 +91,18 @@ func TestMembers(t *testing.T) {
 // A write that changes nothing leaves systemData and the entity tag.
 func TestUnchangedWrites(t *testing.T) {
 	w := newWorld(t, thingType())
-	at := w.clock()
-	var ahead atomic.Int64
-	w.close()
-	w.clock = func() time.Time { return at.Add(time.Duration(ahead.Load())) }
-	w.open()
 	w.group("rg")
 	url := thingPath("rg", "one") + version
 	first := w.want(http.StatusCreated, http.MethodPut, url, small)
-	ahead.Store(int64(time.Minute))
+	w.Clock.Advance(time.Minute)
 	for _, method := range []string{http.MethodPut, http.MethodPatch, http.MethodGet} {
-		if got := w.want(http.StatusOK, method, url, small); got.Body.String() != first.Body.String() || got.Header().Get("ETag") != first.Header().Get("ETag") {
+		if got := w.want(http.StatusOK, method, url, small); got.Body != first.Body || got.Header.Get("ETag") != first.Header.Get("ETag") {
 			t.Errorf("%s gave %s, want %s", method, got.Body, first.Body)
 		}
 	}
 	changed := w.want(http.StatusOK, http.MethodPatch, url, `{"properties":{"size":2}}`)
 	data, _ := changed.doc["systemData"].(map[string]any)
-	if changed.Header().Get("ETag") == first.Header().Get("ETag") || data["createdAt"] == data["lastModifiedAt"] {
+	if changed.Header.Get("ETag") == first.Header.Get("ETag") || data["createdAt"] == data["lastModifiedAt"] {
 		t.Errorf("changed to %s", changed.Body)
 	}
 }
@@ -116,16 +111,16 @@ func TestETags(t *testing.T) {
 	w := newWorld(t, thingType())
 	w.group("rg")
 	url := thingPath("rg", "one") + version
-	if got := w.owner(http.MethodPut, url, small, "If-Match", "*"); got.Code != http.StatusPreconditionFailed || got.code() != "PreconditionFailed" {
-		t.Errorf("If-Match: * on nothing: %d", got.Code)
+	if got := w.owner(http.MethodPut, url, small, "If-Match", "*"); got.Status != http.StatusPreconditionFailed || got.ErrorCode() != "PreconditionFailed" {
+		t.Errorf("If-Match: * on nothing: %d", got.Status)
 	}
 	first := w.want(http.StatusCreated, http.MethodPut, url, small, "If-None-Match", "*")
-	tag := first.Header().Get("ETag")
+	tag := first.Header.Get("ETag")
 	if tag == "" || first.doc["eTag"] != tag {
 		t.Fatalf("the tag is %q in the header and %v in the body", tag, first.doc["eTag"])
 	}
-	if got := w.want(http.StatusOK, http.MethodGet, url, ""); got.Header().Get("ETag") != tag {
-		t.Errorf("read with %q, written with %q", got.Header().Get("ETag"), tag)
+	if got := w.want(http.StatusOK, http.MethodGet, url, ""); got.Header.Get("ETag") != tag {
+		t.Errorf("read with %q, written with %q", got.Header.Get("ETag"), tag)
 	}
 	for _, tt := range []struct {
 		name, method, header, value string
@@ -139,8 +134,8 @@ func TestETags(t *testing.T) {
 		{"one of several", http.MethodDelete, "If-Match", tag + `, W/"1", *`, http.StatusOK},
 	} {
 		body := `{"location":"westeurope","properties":{"size":2}}`
-		if got := w.owner(tt.method, url, body, tt.header, tt.value); got.Code != tt.status {
-			t.Errorf("%s: %d %s, want %d", tt.name, got.Code, got.Body, tt.status)
+		if got := w.owner(tt.method, url, body, tt.header, tt.value); got.Status != tt.status {
+			t.Errorf("%s: %d %s, want %d", tt.name, got.Status, got.Body, tt.status)
 		}
 	}
 }
@@ -150,13 +145,13 @@ func TestETags(t *testing.T) {
 func TestLinkedScopes(t *testing.T) {
 	w := newWorld(t, thingType())
 	w.group("rg")
-	w.grant(readerID, azure.RoleContributor, mustID(t, groupPath("rg")))
+	w.Assign(readerID, azure.RoleContributor, mustID(t, groupPath("rg")))
 	uses := []string{thingPath("mine", "a"), thingPath("mine", "b"), thingPath("rg", "c")}
 	text, err := json.Marshal(map[string]any{"location": "westeurope", "properties": map[string]any{"uses": uses}})
-	must(t, err)
+	cloudtest.Must(t, err)
 	got := w.do(readerID, http.MethodPut, thingPath("rg", "one")+version, string(text))
-	if got.Code != http.StatusForbidden || got.code() != "LinkedAuthorizationFailed" {
-		t.Fatalf("%d %s", got.Code, got.Body)
+	if got.Status != http.StatusForbidden || got.ErrorCode() != "LinkedAuthorizationFailed" {
+		t.Fatalf("%d %s", got.Status, got.Body)
 	}
 	message, _ := got.doc["error"].(map[string]any)["message"].(string)
 	listed := regexp.MustCompile(`'(,?(?i)/subscriptions/[^,']+)+'`).FindAllString(message, -1)
@@ -164,7 +159,7 @@ func TestLinkedScopes(t *testing.T) {
 	if len(listed) == 0 || listed[len(listed)-1] != want {
 		t.Errorf("the list is %q, want %q", listed, want)
 	}
-	if _, err := w.store.Get(t.Context(), Key(tenantID, mustID(t, thingPath("rg", "one")))); !errors.Is(err, store.ErrNotFound) {
+	if _, err := w.Store.Get(t.Context(), Key(tenantID, mustID(t, thingPath("rg", "one")))); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("a refused resource was stored: %v", err)
 	}
 	w.want(http.StatusCreated, http.MethodPut, thingPath("rg", "one")+version, string(text))
@@ -173,7 +168,7 @@ func TestLinkedScopes(t *testing.T) {
 func mustID(tb testing.TB, path string) azure.ResourceID {
 	tb.Helper()
 	id, err := azure.ParseResourceID(path)
-	must(tb, err)
+	cloudtest.Must(tb, err)
 	return id
 }
 
@@ -187,7 +182,7 @@ func TestConcurrentWrites(t *testing.T) {
 	codes := make([]int, writers)
 	for i := range writers {
 		wg.Go(func() {
-			codes[i] = w.owner(http.MethodPut, thingPath("rg", "one")+version, small).Code
+			codes[i] = w.owner(http.MethodPut, thingPath("rg", "one")+version, small).Status
 			w.owner(http.MethodPost, thingPath("rg", "one")+"/grow"+version, "")
 		})
 	}
@@ -221,11 +216,11 @@ func TestUnknownErrorsSayNothing(t *testing.T) {
 	}))
 	w.group("rg")
 	got := w.want(http.StatusInternalServerError, http.MethodPut, thingPath("rg", "one")+version, small)
-	if got.code() != "InternalServerError" || strings.Contains(got.Body.String(), "disk") || !strings.Contains(got.Body.String(), "'correlation'") {
+	if got.ErrorCode() != "InternalServerError" || strings.Contains(got.Body, "disk") || !strings.Contains(got.Body, "'"+cloudtest.CorrelationID+"'") {
 		t.Errorf("answered %s", got.Body)
 	}
-	if n := strings.Count(w.logs.String(), secret); n != 1 {
-		t.Errorf("logged %d times:\n%s", n, w.logs)
+	if n := strings.Count(w.Log.String(), secret); n != 1 {
+		t.Errorf("logged %d times:\n%s", n, w.Log)
 	}
 }
 
@@ -233,11 +228,11 @@ func TestUnknownErrorsSayNothing(t *testing.T) {
 func TestNoDecisionIsUnavailable(t *testing.T) {
 	w := newWorld(t, thingType())
 	w.group("rg")
-	must(t, w.audit.Close())
+	cloudtest.Must(t, w.Audit.Close())
 	for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodDelete} {
 		got := w.owner(method, groupPath("rg")+version, `{"location":"westeurope"}`)
-		if got.Code != http.StatusServiceUnavailable || got.code() != "ServiceUnavailable" || got.Header().Get("Retry-After") == "" {
-			t.Errorf("%s: %d %s", method, got.Code, got.Body)
+		if got.Status != http.StatusServiceUnavailable || got.ErrorCode() != "ServiceUnavailable" || got.Header.Get("Retry-After") == "" {
+			t.Errorf("%s: %d %s", method, got.Status, got.Body)
 		}
 	}
 }
@@ -246,12 +241,12 @@ func TestUnwrappedErrors(t *testing.T) {
 	w := newWorld(t, thingType(func(s *Spec, _ *Hooks[thing]) { s.Unwrapped = true }))
 	w.group("rg")
 	got := w.want(http.StatusBadRequest, http.MethodPut, thingPath("rg", "one")+version, `{"location":"westeurope","properties":{"color":"invisible"}}`)
-	if want := `{"code":"InvalidColor","details":null,"message":"Nobody can see that.","subcode":""}`; got.Body.String() != want {
+	if want := `{"code":"InvalidColor","details":null,"message":"Nobody can see that.","subcode":""}`; got.Body != want {
 		t.Errorf("answered %s, want %s", got.Body, want)
 	}
 	// What the gateway refuses isn't the provider's.
 	gateway := w.do(nobodyID, http.MethodGet, thingPath("rg", "one")+version, "")
-	if gateway.Code != http.StatusForbidden || gateway.doc["error"] == nil {
+	if gateway.Status != http.StatusForbidden || gateway.doc["error"] == nil {
 		t.Errorf("answered %s", gateway.Body)
 	}
 }
@@ -260,14 +255,14 @@ func TestHeaders(t *testing.T) {
 	w := newWorld(t, thingType())
 	got := w.do(ownerID, http.MethodGet, groupPath("rg")+version, "", "x-ms-client-request-id", "mine", "x-ms-return-client-request-id", "True")
 	for name, want := range map[string]string{
-		"x-ms-request-id": "request", "x-ms-correlation-request-id": "correlation", "x-ms-client-request-id": "mine",
+		"x-ms-request-id": cloudtest.RequestID, "x-ms-correlation-request-id": cloudtest.CorrelationID, "x-ms-client-request-id": "mine",
 		"x-ms-ratelimit-remaining-subscription-reads": "249", "Content-Type": "application/json; charset=utf-8", "x-ms-error-code": "ResourceGroupNotFound",
 	} {
-		if got.Header().Get(name) != want {
-			t.Errorf("%s is %q, want %q", name, got.Header().Get(name), want)
+		if got.Header.Get(name) != want {
+			t.Errorf("%s is %q, want %q", name, got.Header.Get(name), want)
 		}
 	}
-	if silent := w.do(ownerID, http.MethodGet, groupPath("rg")+version, "", "x-ms-client-request-id", "mine"); silent.Header().Get("x-ms-client-request-id") != "" {
+	if silent := w.do(ownerID, http.MethodGet, groupPath("rg")+version, "", "x-ms-client-request-id", "mine"); silent.Header.Get("x-ms-client-request-id") != "" {
 		t.Error("the client's ID came back unasked")
 	}
 }
@@ -275,23 +270,21 @@ func TestHeaders(t *testing.T) {
 // An engine that throttles does so for each principal by itself.
 func TestThrottle(t *testing.T) {
 	w := newWorld(t, thingType())
-	w.close()
-	w.set = func(c *Config) { c.Throttle = true }
-	w.open()
+	w.restart(func() { w.set = func(c *Config) { c.Throttle = true } })
 	// Anything that gets past identification counts.
 	url := groupPath("rg") + version
 	for range 250 {
 		w.do(readerID, http.MethodGet, url, "")
 	}
 	got := w.do(readerID, http.MethodGet, url, "")
-	if got.Code != http.StatusTooManyRequests || got.code() != "SubscriptionRequestsThrottled" || got.Header().Get("Retry-After") != "1" {
-		t.Errorf("answered %d %s", got.Code, got.Body)
+	if got.Status != http.StatusTooManyRequests || got.ErrorCode() != "SubscriptionRequestsThrottled" || got.Header.Get("Retry-After") != "1" {
+		t.Errorf("answered %d %s", got.Status, got.Body)
 	}
-	if other := w.owner(http.MethodGet, url, ""); other.Code != http.StatusNotFound {
-		t.Errorf("another principal got %d", other.Code)
+	if other := w.owner(http.MethodGet, url, ""); other.Status != http.StatusNotFound {
+		t.Errorf("another principal got %d", other.Status)
 	}
-	if deletes := w.do(readerID, http.MethodDelete, url, ""); deletes.Code != http.StatusForbidden {
-		t.Errorf("another allowance gave %d", deletes.Code)
+	if deletes := w.do(readerID, http.MethodDelete, url, ""); deletes.Status != http.StatusForbidden {
+		t.Errorf("another allowance gave %d", deletes.Status)
 	}
 }
 
@@ -301,8 +294,8 @@ func TestChildren(t *testing.T) {
 	part := thingPath("rg", "one") + "/parts/p" + version
 	expect := func(status int, code, method, url string) {
 		t.Helper()
-		if got := w.owner(method, url, `{"properties":{}}`); got.Code != status || code != "" && got.code() != code {
-			t.Errorf("%s %s: %d %s, want %d %s", method, url, got.Code, got.Body, status, code)
+		if got := w.owner(method, url, `{"properties":{}}`); got.Status != status || code != "" && got.ErrorCode() != code {
+			t.Errorf("%s %s: %d %s, want %d %s", method, url, got.Status, got.Body, status, code)
 		}
 	}
 	expect(404, "ResourceGroupNotFound", http.MethodPut, part)
@@ -332,15 +325,15 @@ func TestChildren(t *testing.T) {
 // one form, is read.
 func TestOneAuthorizationHeader(t *testing.T) {
 	w := newWorld(t, thingType())
-	req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, testCloud.ResourceManager()+groupPath("rg")+version, nil)
-	req.Header.Add("Authorization", "Bearer "+w.bearer(ownerID))
+	req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, w.Azure.ResourceManager()+groupPath("rg")+version, nil)
+	req.Header.Add("Authorization", "Bearer "+w.Token(ownerID))
 	req.Header.Add("Authorization", "Bearer x")
-	if got := w.serve(req); got.Code != http.StatusUnauthorized {
-		t.Errorf("two headers: %d", got.Code)
+	if got := w.serve(req); got.Status != http.StatusUnauthorized {
+		t.Errorf("two headers: %d", got.Status)
 	}
 	query := w.serve(httptest.NewRequestWithContext(t.Context(), http.MethodGet,
-		testCloud.ResourceManager()+groupPath("rg")+version+"&access_token="+w.bearer(ownerID), nil))
-	if query.Code != http.StatusUnauthorized {
-		t.Errorf("in the query: %d", query.Code)
+		w.Azure.ResourceManager()+groupPath("rg")+version+"&access_token="+w.Token(ownerID), nil))
+	if query.Status != http.StatusUnauthorized {
+		t.Errorf("in the query: %d", query.Status)
 	}
 }

@@ -3,7 +3,6 @@ package arm
 import (
 	"net/http"
 	"strconv"
-	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -60,31 +59,23 @@ func TestRates(t *testing.T) {
 		}
 	}
 	w := newWorld(t, thingType(rated))
-	w.close()
-	began, later := w.clock(), atomic.Int64{} // the worker reads the clock too
-	w.clock = func() time.Time { return began.Add(time.Duration(later.Load())) }
-	throttled := false
-	w.set = func(c *Config) { c.Throttle = throttled }
-	w.open()
 	w.group("rg")
 	one, two := thingPath("rg", "one")+version, thingPath("rg", "two")+version
 	things := groupPath("rg") + "/providers/Test.Things/things" + version
 	for range 30 { // nothing is refused by default
 		w.want(http.StatusOK, http.MethodGet, things, "")
 	}
-	w.close()
-	throttled = true
-	w.open()
+	w.restart(func() { w.set = func(c *Config) { c.Throttle = true } })
 
 	expect := func(principal, method, url string, status, retryAfter int) {
 		t.Helper()
 		got := w.do(principal, method, url, small)
-		if got.Code != status {
-			t.Fatalf("%s %s: %d %s, want %d", method, url, got.Code, got.Body, status)
+		if got.Status != status {
+			t.Fatalf("%s %s: %d %s, want %d", method, url, got.Status, got.Body, status)
 		}
-		after := got.Header().Get("Retry-After")
-		if status == http.StatusTooManyRequests && (after != strconv.Itoa(retryAfter) || got.code() != "TooManyRequests") {
-			t.Errorf("%s %s: %s, Retry-After %q, want %d", method, url, got.code(), after, retryAfter)
+		after := got.Header.Get("Retry-After")
+		if status == http.StatusTooManyRequests && (after != strconv.Itoa(retryAfter) || got.ErrorCode() != "TooManyRequests") {
+			t.Errorf("%s %s: %s, Retry-After %q, want %d", method, url, got.ErrorCode(), after, retryAfter)
 		}
 	}
 	// Of one resource: 20 seconds of a quarter.
@@ -100,7 +91,7 @@ func TestRates(t *testing.T) {
 		expect(ownerID, http.MethodPut, two, map[bool]int{true: http.StatusCreated, false: http.StatusOK}[i == 0], 0)
 	}
 	expect(ownerID, http.MethodPut, thingPath("rg", "three")+version, http.StatusTooManyRequests, 2)
-	later.Add(int64(2 * time.Second))
+	w.Clock.Advance(2 * time.Second)
 	expect(ownerID, http.MethodPut, thingPath("rg", "three")+version, http.StatusCreated, 0)
 	// Reading, listing and deleting have rates of their own.
 	for range 10 {
@@ -113,6 +104,6 @@ func TestRates(t *testing.T) {
 	expect(ownerID, http.MethodGet, things, http.StatusTooManyRequests, 4)
 	expect(ownerID, http.MethodDelete, one, http.StatusOK, 0)
 	expect(ownerID, http.MethodDelete, two, http.StatusTooManyRequests, 20)
-	later.Add(int64(20 * time.Second))
+	w.Clock.Advance(20 * time.Second)
 	expect(ownerID, http.MethodDelete, two, http.StatusOK, 0)
 }

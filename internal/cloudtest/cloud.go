@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -54,9 +55,16 @@ type Cloud struct {
 	Keys      *token.Keys
 	Audit     *audit.Log
 
-	cfg    Config
-	dir    string
-	people *people
+	cfg     Config
+	dir     string
+	people  *people
+	running []run
+}
+
+// run is what [Cloud.Run] has started.
+type run struct {
+	stop  context.CancelFunc
+	ended <-chan struct{}
 }
 
 // New opens a cloud in which nobody is. It is closed when the test ends.
@@ -107,9 +115,14 @@ func (c *Cloud) Open() {
 	Must(c.TB, err)
 }
 
-// Close closes what is open. Whoever runs on the parts stops first.
+// Close stops what runs and closes what is open.
 func (c *Cloud) Close() {
 	c.TB.Helper()
+	for _, r := range c.running {
+		r.stop()
+		<-r.ended
+	}
+	c.running = nil
 	if c.Audit != nil {
 		Must(c.TB, c.Audit.Close())
 		c.Audit = nil
@@ -120,8 +133,24 @@ func (c *Cloud) Close() {
 	}
 }
 
+// Run runs f beside the test until stop is called, at the latest until the cloud
+// closes. When f has returned, ended is closed; it must not fail, but for the end
+// of the store.
+func (c *Cloud) Run(f func(context.Context) error) (stop context.CancelFunc, ended <-chan struct{}) {
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := f(ctx); err != nil && !errors.Is(err, store.ErrClosed) {
+			c.TB.Error(err)
+		}
+	}()
+	c.running = append(c.running, run{stop, done})
+	return stop, done
+}
+
 // In gives the same cloud to a subtest or the run of a fuzz target, to which its
-// failures are told from then on.
+// failures are told. It is not for closing or running.
 func (c *Cloud) In(tb testing.TB) *Cloud {
 	tb.Helper()
 	same := *c
