@@ -233,7 +233,7 @@ func TestCertificateFiles(t *testing.T) {
 		}
 	}
 	write()
-	files, err := openCertificateFiles(cfg, discard())
+	files, err := OpenCertificateFiles(cfg, discard())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,7 +267,7 @@ func TestCertificateFiles(t *testing.T) {
 	if !bytes.Equal(get(), second) {
 		t.Error("missing files were served")
 	}
-	if _, err := openCertificateFiles(cfg, discard()); err == nil {
+	if _, err := OpenCertificateFiles(cfg, discard()); err == nil {
 		t.Error("missing files were opened")
 	}
 	write()

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -103,8 +102,8 @@ func (c Config) complete() (Config, error) {
 	}
 	c.Aliases = names
 	for _, cidr := range c.IssuerAllow {
-		if _, err := netip.ParsePrefix(cidr); err != nil {
-			bad("issuerAllow", "%q is no CIDR: want an address range such as 10.0.0.0/8", cidr)
+		if _, _, err := IssuerTrust([]string{cidr}, ""); err != nil {
+			bad("issuerAllow", "%v", err)
 		}
 	}
 	c.Rehearsal.complete(c.StrictAzure, bad)

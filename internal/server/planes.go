@@ -2,10 +2,8 @@ package server
 
 import (
 	"context"
-	"crypto/x509"
 	"fmt"
 	"net/http"
-	"net/netip"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -52,17 +50,8 @@ func (s *Server) openCore(ctx context.Context) (c core, err error) {
 		return c, err
 	}
 	issuers := token.IssuersConfig{Now: s.cfg.Now, Logger: s.log, Tracer: s.tracer}
-	for _, cidr := range s.cfg.IssuerAllow {
-		issuers.Allow = append(issuers.Allow, netip.MustParsePrefix(cidr)) // complete has parsed it
-	}
-	if s.cfg.IssuerCAFile != "" {
-		system, err := x509.SystemCertPool()
-		if err != nil {
-			return c, fmt.Errorf("the system's authorities: %w", err)
-		}
-		if issuers.CAs, err = certPool(system, s.cfg.IssuerCAFile); err != nil {
-			return c, fmt.Errorf("the issuers' authorities: %w", err)
-		}
+	if issuers.Allow, issuers.CAs, err = IssuerTrust(s.cfg.IssuerAllow, s.cfg.IssuerCAFile); err != nil {
+		return c, err
 	}
 	c.issuers = token.NewIssuers(issuers)
 	return c, nil

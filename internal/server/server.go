@@ -169,7 +169,7 @@ func (s *Server) openStorage(ctx context.Context) error {
 // openCertificates gives what answers handshakes, and the file that verifies it.
 func (s *Server) openCertificates(ctx context.Context) (certificates, string, error) {
 	if s.cfg.TLS.CertFile != "" {
-		files, err := openCertificateFiles(s.cfg.TLS, s.log)
+		files, err := OpenCertificateFiles(s.cfg.TLS, s.log)
 		if err != nil {
 			return nil, "", err
 		}

@@ -22,9 +22,9 @@ func tlsConfig(get certificates) *tls.Config {
 	}
 }
 
-// certificateFiles serves the operator's certificate and reads it again when a
-// file has changed, so that it can be renewed without a restart.
-type certificateFiles struct {
+// CertificateFiles serves a certificate of the operator's and reads it again when
+// a file has changed, so that it can be renewed without a restart.
+type CertificateFiles struct {
 	certFile, keyFile string
 	log               *slog.Logger
 
@@ -33,9 +33,9 @@ type certificateFiles struct {
 	stamp [2]time.Time // modification times of what was read, or failed to be
 }
 
-// openCertificateFiles reads both files; it fails when they do not fit.
-func openCertificateFiles(cfg TLSConfig, log *slog.Logger) (*certificateFiles, error) {
-	f := &certificateFiles{certFile: cfg.CertFile, keyFile: cfg.KeyFile, log: log}
+// OpenCertificateFiles reads both files; it fails when they do not fit.
+func OpenCertificateFiles(cfg TLSConfig, log *slog.Logger) (*CertificateFiles, error) {
+	f := &CertificateFiles{certFile: cfg.CertFile, keyFile: cfg.KeyFile, log: log}
 	stamp, err := f.modified()
 	if err != nil {
 		return nil, err
@@ -48,7 +48,7 @@ func openCertificateFiles(cfg TLSConfig, log *slog.Logger) (*certificateFiles, e
 	return f, nil
 }
 
-func (f *certificateFiles) modified() (stamp [2]time.Time, err error) {
+func (f *CertificateFiles) modified() (stamp [2]time.Time, err error) {
 	for i, name := range []string{f.certFile, f.keyFile} {
 		fi, err := os.Stat(name)
 		if err != nil {
@@ -61,7 +61,7 @@ func (f *certificateFiles) modified() (stamp [2]time.Time, err error) {
 
 // GetCertificate is for tls.Config. While the files do not fit, as in the
 // middle of a renewal, the former certificate is served.
-func (f *certificateFiles) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+func (f *CertificateFiles) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	stamp, err := f.modified()
