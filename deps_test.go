@@ -38,6 +38,7 @@ var order = []string{
 	"internal/proxy",
 	"internal/server",
 	"lanyardtest",
+	"deploy",
 	"internal/attach",
 	"cmd/lanyard",
 	"internal/workloadidentity",

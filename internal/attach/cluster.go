@@ -60,7 +60,7 @@ func Connect(o ClusterOptions) (*Cluster, error) {
 		config.Timeout = 30 * time.Second
 	}
 	// client-go's default of five requests a second makes an installation wait.
-	config.QPS, config.Burst = 50, 100
+	config.QPS, config.Burst = 50, 300 // kubectl's
 	c := &Cluster{name: o.Context, server: config.Host, namespace: metav1.NamespaceDefault}
 	if file, err := loader.RawConfig(); err == nil {
 		if c.name == "" {

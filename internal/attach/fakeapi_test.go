@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -67,6 +68,13 @@ func (f *fakeAPI) kubeconfig(t *testing.T) string {
 	return file
 }
 
+// paths lists what there is.
+func (f *fakeAPI) paths() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Sorted(maps.Keys(f.objects))
+}
+
 // put writes an object, as someone else in the cluster does.
 func (f *fakeAPI) put(path string, object map[string]any) {
 	f.mu.Lock()
@@ -100,7 +108,7 @@ func (f *fakeAPI) get(path string) map[string]any {
 func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	path := r.URL.Path
+	at := r.URL.Path
 	if f.refuse != nil {
 		if status, why := f.refuse(r); status != 0 {
 			refusal(w, status, why)
@@ -108,35 +116,39 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if r.Method != http.MethodGet && r.URL.Query().Get("dryRun") == "" {
-		f.requests = append(f.requests, r.Method+" "+path)
+		f.requests = append(f.requests, r.Method+" "+at)
 	}
 	body, _ := io.ReadAll(r.Body)
 	var sent map[string]any
 	_ = yaml.Unmarshal(body, &sent)
-	have := f.objects[path]
+	have := f.objects[at]
 	switch r.Method {
 	case http.MethodGet:
 		f.read(w, r, have)
 	case http.MethodPost:
-		path += "/" + sent["metadata"].(map[string]any)["name"].(string)
-		if f.objects[path] != nil {
-			refusal(w, http.StatusConflict, path+" already exists")
+		at += "/" + sent["metadata"].(map[string]any)["name"].(string)
+		if f.objects[at] != nil {
+			refusal(w, http.StatusConflict, at+" already exists")
 			return
 		}
-		f.write(w, r, path, sent, http.StatusCreated)
+		f.write(w, r, at, sent, http.StatusCreated)
 	case http.MethodPatch:
 		if have == nil && r.Header.Get("Content-Type") != "application/apply-patch+yaml" {
-			refusal(w, http.StatusNotFound, path+" not found")
+			refusal(w, http.StatusNotFound, at+" not found")
 			return
 		}
-		f.write(w, r, path, merge(have, sent), http.StatusOK)
+		f.write(w, r, at, merge(have, sent), http.StatusOK)
 	case http.MethodDelete:
-		f.remove(w, path, have, sent)
+		f.remove(w, at, have, sent)
 	}
 }
 
 // collections are what can be listed.
-var collections = []string{"serviceaccounts"}
+var collections = []string{
+	"namespaces", "networkpolicies", "poddisruptionbudgets", "serviceaccounts", "secrets", "configmaps", "clusterroles",
+	"clusterrolebindings", "roles", "rolebindings", "services", "deployments", "mutatingwebhookconfigurations", "pods",
+	"persistentvolumeclaims", "statefulsets", "daemonsets", "jobs", "cronjobs",
+}
 
 func (f *fakeAPI) read(w http.ResponseWriter, r *http.Request, have map[string]any) {
 	if doc, ok := f.raw[r.URL.Path]; ok {
@@ -155,7 +167,7 @@ func (f *fakeAPI) read(w http.ResponseWriter, r *http.Request, have map[string]a
 		return
 	}
 	items := []any{}
-	base, all := strings.TrimSuffix(r.URL.Path, "/"+plural), "/"+plural+"/"
+	base := strings.TrimSuffix(r.URL.Path, plural)
 	for _, p := range slices.Sorted(maps.Keys(f.objects)) {
 		meta, _ := f.objects[p]["metadata"].(map[string]any)
 		set := labels.Set{}
@@ -164,7 +176,7 @@ func (f *fakeAPI) read(w http.ResponseWriter, r *http.Request, have map[string]a
 				set[k] = fmt.Sprint(v)
 			}
 		}
-		if strings.HasPrefix(p, base+"/") && strings.Contains(p, all) && selector.Matches(set) {
+		if strings.HasPrefix(p, base) && path.Base(path.Dir(p)) == plural && selector.Matches(set) {
 			items = append(items, f.objects[p])
 		}
 	}

@@ -1,0 +1,123 @@
+{{/* The webhook's variables: the data of azure-wi-webhook-config. */}}
+{{- define "webhookConfig" -}}
+{{- include "checkValues" . -}}
+AZURE_TENANT_ID: {{ required "azureTenantID is required: the tenant of the cluster's identities" .Values.azureTenantID | quote }}
+AZURE_ENVIRONMENT: {{ .Values.azureEnvironment | quote }}
+{{- if .Values.proxyImage }}
+PROXY_IMAGE: {{ .Values.proxyImage | quote }}
+PROXY_INIT_IMAGE: {{ .Values.proxyInitImage | quote }}
+{{- else }}
+LANYARD_AGENT_IMAGE: {{ include "image" . | quote }}
+{{- end }}
+{{- if .Values.tokenProxy.enabled }}
+AZURE_KUBERNETES_TOKEN_PROXY: https://lanyard-token-proxy.{{ .Release.Namespace }}.svc
+AZURE_KUBERNETES_CA_DATA_FILE: /token-proxy-ca/ca.crt
+{{- else }}
+{{- with .Values.customTokenEndpoint }}
+{{- if .annotationSuffix }}
+AZURE_KUBERNETES_TOKEN_PROXY: {{ .tokenProxy | quote }}
+AZURE_KUBERNETES_SNI_NAME: {{ .sniName | quote }}
+AZURE_KUBERNETES_CA_DATA: {{ .caData | quote }}
+AZURE_KUBERNETES_CA_CONFIGMAP_NAME: {{ .caConfigMapName | quote }}
+AZURE_KUBERNETES_CA_CTB_SIGNER_NAME: {{ .caCTBSignerName | quote }}
+{{- if .caCTBLabelSelector }}
+AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR: {{ .caCTBLabelSelector | toJson | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- with .Values.lanyard }}
+{{- if .caBundle }}
+LANYARD_CA_FILE: /lanyard/ca.crt
+LANYARD_AUTHORITY: {{ join "," .authority | quote }}
+LANYARD_AUTHORITY_HOST: {{ .authorityHost | quote }}
+LANYARD_ADDRESS: {{ .address | quote }}
+LANYARD_HOSTS: {{ join "," .hosts | quote }}
+LANYARD_TRUST: {{ join "," .trust | quote }}
+{{- end }}
+{{- if .agentsURL }}
+LANYARD_AGENTS_URL: {{ .agentsURL | quote }}
+LANYARD_CLUSTER_ID: {{ .clusterID | quote }}
+LANYARD_TOKEN_FILE: /var/run/secrets/lanyard/token
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* What values may not say together. */}}
+{{- define "checkValues" -}}
+{{- if and .Values.tokenProxy.enabled .Values.customTokenEndpoint.annotationSuffix -}}
+{{- fail "tokenProxy and customTokenEndpoint exclude each other: there is one token endpoint in a cluster" -}}
+{{- end -}}
+{{- if ne (empty .Values.proxyImage) (empty .Values.proxyInitImage) -}}
+{{- fail "proxyImage and proxyInitImage go together" -}}
+{{- end -}}
+{{- if ne (empty .Values.lanyard.agentsURL) (empty .Values.lanyard.clusterID) -}}
+{{- fail "lanyard.agentsURL and lanyard.clusterID go together" -}}
+{{- end -}}
+{{- if and .Values.lanyard.agentsURL (not .Values.lanyard.caBundle) -}}
+{{- fail "lanyard.agentsURL needs lanyard.caBundle: the authority by which the cloud is known" -}}
+{{- end -}}
+{{- if hasKey .Values.podLabels "azure.workload.identity/use" -}}
+{{- fail "podLabels has azure.workload.identity/use: the webhook's own pods never need the webhook" -}}
+{{- end -}}
+{{- end }}
+
+{{- define "webhookMounts" -}}
+{{- if .Values.certificate.secretName }}
+- name: cert
+  mountPath: /certs
+  readOnly: true
+{{- end }}
+{{- if .Values.tokenProxy.enabled }}
+- name: token-proxy-ca
+  mountPath: /token-proxy-ca
+  readOnly: true
+{{- end }}
+{{- if .Values.lanyard.caBundle }}
+- name: lanyard-ca
+  mountPath: /lanyard
+  readOnly: true
+{{- end }}
+{{- if .Values.lanyard.agentsURL }}
+- name: lanyard-token
+  mountPath: /var/run/secrets/lanyard
+  readOnly: true
+{{- end }}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "webhookVolumes" -}}
+{{- if .Values.certificate.secretName }}
+- name: cert
+  secret:
+    secretName: {{ .Values.certificate.secretName }}
+{{- end }}
+{{- if .Values.tokenProxy.enabled }}
+# The token proxy writes it when it has made its certificate.
+- name: token-proxy-ca
+  configMap:
+    name: lanyard-token-proxy-ca
+    optional: true
+{{- end }}
+{{- if .Values.lanyard.caBundle }}
+- name: lanyard-ca
+  configMap:
+    name: lanyard-ca
+{{- end }}
+{{- if .Values.lanyard.agentsURL }}
+# The proof by which the cloud knows the agent. Its audience is worth nothing at
+# a token endpoint.
+- name: lanyard-token
+  projected:
+    sources:
+      - serviceAccountToken:
+          path: token
+          audience: api://lanyard-agent
+          expirationSeconds: 3600
+{{- end }}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
