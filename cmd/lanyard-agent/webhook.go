@@ -50,6 +50,8 @@ Variables:
   AZURE_ENVIRONMENT_FILEPATH   with AzureStackCloud: a JSON file whose
                                activeDirectoryEndpoint is the authority host
   PROXY_IMAGE, PROXY_INIT_IMAGE  images of the token proxy
+  LANYARD_AGENT_IMAGE          the agent's image, in place of those two: its "proxy"
+                               and "proxy-init" need fewer rights
   AZURE_KUBERNETES_*           the custom token endpoint (TOKEN_PROXY, SNI_NAME,
                                CA_DATA, CA_CONFIGMAP_NAME, CA_CTB_SIGNER_NAME,
                                CA_CTB_LABEL_SELECTOR)

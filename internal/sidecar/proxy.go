@@ -99,6 +99,8 @@ func (p *Proxy) Run(ctx context.Context) error {
 	if err := p.http.Shutdown(stopping); err != nil {
 		p.log.WarnContext(ctx, "requests were cut off", "error", errors.Join(err, p.http.Close()))
 	}
-	<-served
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serving: %w", err)
+	}
 	return nil
 }

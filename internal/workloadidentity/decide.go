@@ -196,7 +196,9 @@ func (d *decision) variables() {
 	if d.custom != nil {
 		v.add(envTokenProxy, d.custom.TokenProxy)
 		v.add(envSNIName, d.custom.SNIName)
-		v.add(envCAFile, MountPath+"/"+CAFilePath)
+		if d.custom.caInVolume() { // SDKs refuse two sources, and a file that is not there
+			v.add(envCAFile, MountPath+"/"+CAFilePath)
+		}
 		v.add(envCAData, d.custom.CAData)
 	}
 	v.array = array(v.json)

@@ -64,47 +64,12 @@ func (d *decision) proxy(port int) {
 	d.out.Proxy = initAt < 0 || !hasSidecar
 }
 
-// The few fields of a container that the proxy's containers have.
-type (
-	proxyContainer struct {
-		Name            string           `json:"name"`
-		Image           string           `json:"image"`
-		ImagePullPolicy string           `json:"imagePullPolicy"`
-		Args            []string         `json:"args,omitempty"`
-		Env             []jsontext.Value `json:"env,omitempty"`
-		VolumeMounts    []jsontext.Value `json:"volumeMounts,omitempty"`
-		Ports           []containerPort  `json:"ports,omitempty"`
-		Lifecycle       *lifecycle       `json:"lifecycle,omitempty"`
-		RestartPolicy   string           `json:"restartPolicy,omitempty"`
-		SecurityContext securityContext  `json:"securityContext"`
-	}
-	containerPort struct {
-		ContainerPort int `json:"containerPort"`
-	}
-	lifecycle struct {
-		PostStart struct {
-			Exec struct {
-				Command []string `json:"command"`
-			} `json:"exec"`
-		} `json:"postStart"`
-	}
-	securityContext struct {
-		AllowPrivilegeEscalation *bool        `json:"allowPrivilegeEscalation,omitempty"`
-		Capabilities             capabilities `json:"capabilities"`
-		Privileged               bool         `json:"privileged"`
-		ReadOnlyRootFilesystem   *bool        `json:"readOnlyRootFilesystem,omitempty"`
-		RunAsNonRoot             bool         `json:"runAsNonRoot"`
-		RunAsUser                *int64       `json:"runAsUser,omitempty"`
-	}
-	capabilities struct {
-		Add  []string `json:"add,omitempty"`
-		Drop []string `json:"drop"`
-	}
-)
-
 // proxyInitValue is the container that redirects the pod's metadata requests to
 // the proxy. It changes the pod's network, hence its rights.
 func (d *decision) proxyInitValue(port int) jsontext.Value {
+	if d.settings.AgentImage != "" {
+		return d.withIdentity(d.agentProxyInit(port))
+	}
 	c := proxyContainer{
 		Name: ProxyInitContainer, Image: d.settings.ProxyInitImage, ImagePullPolicy: "IfNotPresent",
 		Env: []jsontext.Value{nameAndValue(envProxyPort, strconv.Itoa(port))},
@@ -119,19 +84,21 @@ func (d *decision) proxyInitValue(port int) jsontext.Value {
 // proxyValue is the proxy itself: unprivileged, and with native sidecars an init
 // container that keeps running.
 func (d *decision) proxyValue(port int, native bool) jsontext.Value {
+	if d.settings.AgentImage != "" {
+		return d.withIdentity(d.agentProxy(port, native))
+	}
 	portArg, levelArg := "--proxy-port="+strconv.Itoa(port), "--log-level="+d.settings.ProxyLogLevel
 	no, yes := false, true
 	c := proxyContainer{
 		Name: ProxyContainer, Image: d.settings.ProxyImage, ImagePullPolicy: "IfNotPresent",
 		Args:      []string{portArg, levelArg},
 		Ports:     []containerPort{{port}},
-		Lifecycle: new(lifecycle),
+		Lifecycle: afterStart([]string{"/proxy", portArg, "--probe", levelArg}),
 		SecurityContext: securityContext{
 			AllowPrivilegeEscalation: &no, Capabilities: capabilities{Drop: []string{"ALL"}},
 			ReadOnlyRootFilesystem: &yes, RunAsNonRoot: true,
 		},
 	}
-	c.Lifecycle.PostStart.Exec.Command = []string{"/proxy", portArg, "--probe", levelArg}
 	if native {
 		c.RestartPolicy = "Always"
 	}

@@ -1,6 +1,7 @@
 package workloadidentity
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -73,6 +74,50 @@ func TestProxyContainers(t *testing.T) {
 		"securityContext":{"allowPrivilegeEscalation":false,"capabilities":{"drop":["ALL"]},"privileged":false,"readOnlyRootFilesystem":true,"runAsNonRoot":true}}]`
 	if diff := cmp.Diff(decode(t, want), at(t, out, "spec", "initContainers")); diff != "" {
 		t.Errorf("init containers (-want +got):\n%s", diff)
+	}
+}
+
+// TestProxyOfTheAgent: Lanyard's own image, by its commands, with the least rights.
+func TestProxyOfTheAgent(t *testing.T) {
+	for _, native := range []bool{true, false} {
+		s := testSettings(t, func(s *Settings) { s.NativeSidecar, s.AgentImage = native, "example.com/agent:1" })
+		out, m := mutate(t, proxied("", `"containers":[{"name":"a"}]`), annotated(), s)
+		env := `{"name":"AZURE_CLIENT_ID","value":"` + clientID + `"},{"name":"AZURE_TENANT_ID","value":"` + tenantID + `"},
+			{"name":"AZURE_FEDERATED_TOKEN_FILE","value":"/var/run/secrets/azure/wi/token/azure-identity-token"},
+			{"name":"AZURE_AUTHORITY_HOST","value":"https://login.microsoftonline.com/"}`
+		rest := `"volumeMounts":[{"name":"` + m.Volume + `","readOnly":true,"mountPath":"/var/run/secrets/azure/wi"}],
+			"resources":{"requests":{"cpu":"10m","memory":"32Mi"},"limits":{"memory":"128Mi"}}`
+		init := `{"name":"azwi-proxy-init","image":"example.com/agent:1","imagePullPolicy":"IfNotPresent","command":["/lanyard-agent","proxy-init"],
+			"env":[{"name":"PROXY_PORT","value":"8000"},` + env + `],` + rest + `,
+			"securityContext":{"allowPrivilegeEscalation":false,"capabilities":{"add":["NET_ADMIN"],"drop":["ALL"]},"privileged":false,
+			"readOnlyRootFilesystem":true,"runAsNonRoot":false,"runAsUser":0,"seccompProfile":{"type":"RuntimeDefault"}}}`
+		ready := `"exec":{"command":["/lanyard-agent","proxy","--proxy-port=8000","--probe"]}`
+		start := `"lifecycle":{"postStart":{` + ready + `}}`
+		if native {
+			start = `"restartPolicy":"Always","startupProbe":{` + ready + `,"timeoutSeconds":10,"periodSeconds":1,"failureThreshold":10}`
+		}
+		proxy := `{"name":"azwi-proxy","image":"example.com/agent:1","imagePullPolicy":"IfNotPresent","command":["/lanyard-agent","proxy"],
+			"args":["--proxy-port=8000","--log-level=warning"],"env":[` + env + `],` + rest + `,"ports":[{"containerPort":8000}],` + start + `,
+			"securityContext":{"allowPrivilegeEscalation":false,"capabilities":{"drop":["ALL"]},"privileged":false,
+			"readOnlyRootFilesystem":true,"runAsNonRoot":true,"runAsUser":1501,"seccompProfile":{"type":"RuntimeDefault"}}}`
+		at0 := at(t, out, "spec", "initContainers", 0)
+		if diff := cmp.Diff(decode(t, init), at0); diff != "" {
+			t.Errorf("init container, native %v (-want +got):\n%s", native, diff)
+		}
+		got := at(t, out, "spec", "containers", 0)
+		if native {
+			got = at(t, out, "spec", "initContainers", 1)
+		}
+		if diff := cmp.Diff(decode(t, proxy), got); diff != "" {
+			t.Errorf("proxy, native %v (-want +got):\n%s", native, diff)
+		}
+		if again, _ := mutate(t, out, annotated(), s); again != out {
+			t.Errorf("a second call changes the pod:\n%s\n%s", out, again)
+		}
+	}
+	both := Settings{TenantID: tenantID, AuthorityHost: "https://x/", AgentImage: "a", ProxyInitImage: "b"}
+	if err := both.Validate(); err == nil || !strings.Contains(err.Error(), "LANYARD_AGENT_IMAGE") {
+		t.Errorf("two kinds of images: %v", err)
 	}
 }
 

@@ -23,6 +23,10 @@ type Settings struct {
 	// ProxyImage and ProxyInitImage are the token proxy's images; upstream's
 	// when empty.
 	ProxyImage, ProxyInitImage string
+	// AgentImage is Lanyard's agent image, whose commands take the place of
+	// upstream's images, with fewer rights; upstream's are injected when it is
+	// empty. With it, ProxyImage and ProxyInitImage must be empty.
+	AgentImage string
 	// ProxyLogLevel is what the token proxy is told to log: "warning" when empty.
 	ProxyLogLevel string
 	// NativeSidecar makes the token proxy an init container that keeps running,
@@ -66,9 +70,14 @@ func (s *Settings) Validate() error {
 	if s.AuthorityHost == "" {
 		return errors.New("there is no authority host: set AZURE_ENVIRONMENT")
 	}
+	if s.AgentImage != "" && s.ProxyImage+s.ProxyInitImage != "" {
+		return errors.New("LANYARD_AGENT_IMAGE brings the token proxy: PROXY_IMAGE and PROXY_INIT_IMAGE must not be set beside it")
+	}
 	setDefault(&s.Audience, DefaultAudience)
-	setDefault(&s.ProxyImage, DefaultProxyImage)
-	setDefault(&s.ProxyInitImage, DefaultProxyInitImage)
+	if s.AgentImage == "" {
+		setDefault(&s.ProxyImage, DefaultProxyImage)
+		setDefault(&s.ProxyInitImage, DefaultProxyInitImage)
+	}
 	setDefault(&s.ProxyLogLevel, "warning")
 	if s.CustomToken != nil {
 		if err := s.CustomToken.validate(); err != nil {
@@ -141,6 +150,7 @@ func SettingsFrom(env Environment, customSuffix, customAudience string) (Setting
 		Cloud:          cloud,
 		ProxyImage:     env.Getenv("PROXY_IMAGE"),
 		ProxyInitImage: env.Getenv("PROXY_INIT_IMAGE"),
+		AgentImage:     env.Getenv("LANYARD_AGENT_IMAGE"),
 	}
 	if customSuffix == "" && customAudience == "" {
 		return s, nil

@@ -89,6 +89,9 @@ func (d *decision) volumeValue(audience string, expiration int64) jsontext.Value
 	return append(b, `]}}`...)
 }
 
+// caInVolume tells whether the token volume brings the endpoint's CA.
+func (c *CustomTokenEndpoint) caInVolume() bool { return c.CAConfigMap != "" || c.CASigner != "" }
+
 // appendCASource appends the volume source that carries the endpoint's CA.
 func (c *CustomTokenEndpoint) appendCASource(b []byte) []byte {
 	var source any

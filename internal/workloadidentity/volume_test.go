@@ -101,7 +101,7 @@ func TestCustomTokenEndpoint(t *testing.T) {
 		sources     string
 	}{
 		{"not asked for", "false", nil, usual, `[{"serviceAccountToken":{"path":"token/azure-identity-token","expirationSeconds":3600,"audience":"api://AzureADTokenExchange"}}]`},
-		{"asked for", "TRUE", nil, append(usual[:4:4], envTokenProxy, envSNIName, envCAFile),
+		{"asked for", "TRUE", nil, append(usual[:4:4], envTokenProxy, envSNIName),
 			`[{"serviceAccountToken":{"path":"token/azure-identity-token","expirationSeconds":3600,"audience":"api://AKSIdentityBinding"}}]`},
 		{"config map", "true", func(c *CustomTokenEndpoint) { c.CAConfigMap, c.SNIName = "kube-root-ca.crt", "" }, append(usual[:4:4], envTokenProxy, envCAFile),
 			`[{"serviceAccountToken":{"path":"token/azure-identity-token","expirationSeconds":3600,"audience":"api://AKSIdentityBinding"}},
@@ -111,7 +111,7 @@ func TestCustomTokenEndpoint(t *testing.T) {
 		}, append(usual[:4:4], envTokenProxy, envSNIName, envCAFile),
 			`[{"serviceAccountToken":{"path":"token/azure-identity-token","expirationSeconds":3600,"audience":"api://AKSIdentityBinding"}},
 			{"clusterTrustBundle":{"signerName":"example.com/signer","labelSelector":{"matchLabels":{"a":"b"}},"path":"ca-cert/ca.crt","optional":false}}]`},
-		{"data", "true", func(c *CustomTokenEndpoint) { c.CAData = "PEM" }, append(usual[:4:4], envTokenProxy, envSNIName, envCAFile, envCAData),
+		{"data", "true", func(c *CustomTokenEndpoint) { c.CAData = "PEM" }, append(usual[:4:4], envTokenProxy, envSNIName, envCAData),
 			`[{"serviceAccountToken":{"path":"token/azure-identity-token","expirationSeconds":3600,"audience":"api://AKSIdentityBinding"}}]`},
 	}
 	for _, tt := range tests {
