@@ -45,7 +45,7 @@ type Cluster struct {
 	options  Options
 	hosts    []*Host
 	keyPairs int
-	images   int
+	images   map[string]bool // loaded, by reference
 }
 
 // Start starts a cluster for a test, and ends it with the test. Where the machine
@@ -84,7 +84,7 @@ func New(ctx context.Context, o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{bin: bin, options: o, machines: machines, logs: filepath.Join(machines.Dir(), "logs")}
+	c := &Cluster{bin: bin, options: o, machines: machines, logs: filepath.Join(machines.Dir(), "logs"), images: map[string]bool{}}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	if err := c.start(ctx); err != nil {

@@ -1,8 +1,6 @@
 package kubetest
 
 import (
-	"archive/tar"
-	"bytes"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -11,14 +9,17 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
-	"strings"
+	"testing"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"github.com/lanyard-id/lanyard/e2e/kubetest/internal/rootfs"
 )
 
 // nonRoot is the user of the images, whom "runAsNonRoot" takes by its number.
@@ -28,90 +29,102 @@ const nonRoot = "65532"
 // this machine, of which it keeps whether it may be executed. It runs as a user
 // that is not root, with the entry point given.
 func ScratchImage(files map[string]string, entrypoint ...string) (v1.Image, error) {
-	var out bytes.Buffer
-	archive := tar.NewWriter(&out)
-	made := map[string]bool{}
-	for _, path := range slices.Sorted(maps.Keys(files)) {
-		if !filepath.IsAbs(path) {
-			return nil, fmt.Errorf("kubetest: %q in the image is not absolute", path)
-		}
-		if err := addFile(archive, made, strings.TrimPrefix(filepath.Clean(path), "/"), files[path]); err != nil {
-			return nil, fmt.Errorf("kubetest: %s in the image: %w", path, err)
-		}
+	image, err := layered(v1.Config{Entrypoint: entrypoint, Env: []string{"PATH=/"}}, fromFiles(files, nil))
+	if err != nil {
+		return nil, fmt.Errorf("kubetest: an image: %w", err)
 	}
-	if err := archive.Close(); err != nil {
-		return nil, err
-	}
-	return imageOf(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(out.Bytes())), nil }, v1.Config{
-		Entrypoint: entrypoint, Env: []string{"PATH=/"},
-	})
+	return image, nil
 }
 
-// imageOf is an image of one layer.
-func imageOf(layer tarball.Opener, config v1.Config) (v1.Image, error) {
-	// Compressing would take longer than anything that it could save here.
-	l, err := tarball.LayerFromOpener(layer, tarball.WithCompressionLevel(gzip.NoCompression))
-	if err != nil {
-		return nil, err
-	}
-	image, err := mutate.AppendLayers(empty.Image, l)
-	if err != nil {
-		return nil, err
+// opener opens the archive of a layer, as often as it is wanted.
+type opener = tarball.Opener
+
+// layered is an image of layers, run by the user that is not root.
+func layered(config v1.Config, openers ...opener) (v1.Image, error) {
+	image := v1.Image(empty.Image)
+	for _, o := range openers {
+		// Compressing would take longer than anything that it could save here.
+		layer, err := tarball.LayerFromOpener(o, tarball.WithCompressionLevel(gzip.NoCompression))
+		if err != nil {
+			return nil, err
+		}
+		if image, err = mutate.AppendLayers(image, layer); err != nil {
+			return nil, err
+		}
 	}
 	file, err := image.ConfigFile()
 	if err != nil {
 		return nil, err
 	}
 	file = file.DeepCopy()
-	file.OS, file.Architecture = "linux", architecture()
+	file.OS, file.Architecture = "linux", runtime.GOARCH
 	config.User = nonRoot + ":" + nonRoot
 	file.Config = config
 	return mutate.ConfigFile(image, file)
 }
 
-// addFile writes a file, and the directories that lead to it.
-func addFile(archive *tar.Writer, made map[string]bool, path, from string) error {
-	for i, c := range path {
-		if dir := path[:i]; c == '/' && !made[dir] {
-			made[dir] = true
-			if err := archive.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: dir + "/", Mode: 0o755}); err != nil {
-				return err
-			}
+// fromFiles is a layer of files and directories of this machine, by their paths
+// in the image.
+func fromFiles(files, trees map[string]string) opener {
+	return func() (io.ReadCloser, error) {
+		r, w := io.Pipe()
+		go func() { w.CloseWithError(writeFiles(w, files, trees)) }()
+		return r, nil
+	}
+}
+
+// unrun says of a file in a directory of programs that running them does not
+// need it: most of node_modules is types, maps of sources and words.
+func unrun(file string) bool {
+	return slices.Contains([]string{".map", ".ts", ".mts", ".cts", ".md"}, filepath.Ext(file))
+}
+
+func writeFiles(w io.Writer, files, trees map[string]string) error {
+	archive := rootfs.New(w)
+	for _, path := range slices.Sorted(maps.Keys(files)) {
+		if err := archive.File(path, files[path]); err != nil {
+			return err
 		}
 	}
-	f, err := os.Open(from)
-	if err != nil {
-		return err
+	for _, path := range slices.Sorted(maps.Keys(trees)) {
+		if err := archive.Tree(path, trees[path], unrun); err != nil {
+			return err
+		}
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is no file", from)
-	}
-	mode := int64(0o644)
-	if info.Mode()&0o111 != 0 {
-		mode = 0o755
-	}
-	if err := archive.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: path, Mode: mode, Size: info.Size()}); err != nil {
-		return err
-	}
-	_, err = io.Copy(archive, f)
-	return err
+	return archive.Close()
 }
 
 // LoadImage has every node know an image by a reference, for pods whose
 // imagePullPolicy is IfNotPresent or Never.
 func (c *Cluster) LoadImage(ctx context.Context, reference string, image v1.Image) error {
-	return c.load(ctx, reference, image)
+	if err := c.load(ctx, reference, image); err != nil {
+		return fmt.Errorf("kubetest: image %s: %w", reference, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.images[reference] = true
+	return nil
+}
+
+// Image makes and loads an image, unless one was loaded by this reference before:
+// for tests that share a cluster.
+func (c *Cluster) Image(t testing.TB, reference string, make func(testing.TB) v1.Image) {
+	t.Helper()
+	c.mu.Lock()
+	known := c.images[reference]
+	c.mu.Unlock()
+	if known {
+		return
+	}
+	if err := c.LoadImage(t.Context(), reference, make(t)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (c *Cluster) load(ctx context.Context, reference string, image v1.Image) (err error) {
 	ref, err := name.ParseReference(reference)
 	if err != nil {
-		return fmt.Errorf("kubetest: %w", err)
+		return err
 	}
 	// kubelet takes images for the same whose configuration is, and one that was
 	// pulled with a secret for private under any name: each name has its own.
@@ -133,7 +146,7 @@ func (c *Cluster) load(ctx context.Context, reference string, image v1.Image) (e
 	}
 	defer func() { err = errors.Join(err, f.Close(), os.Remove(f.Name())) }()
 	if err := tarball.Write(ref, image, f); err != nil {
-		return fmt.Errorf("kubetest: image %s: %w", reference, err)
+		return err
 	}
 	for _, n := range c.nodes {
 		if err := c.importImage(ctx, n, f.Name()); err != nil {

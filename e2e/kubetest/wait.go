@@ -3,14 +3,11 @@ package kubetest
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
-
-func architecture() string { return runtime.GOARCH }
 
 // schedulable waits until pods can be made and will run: every node is ready and
 // without taints, and the default namespace has its service account.
