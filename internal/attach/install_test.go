@@ -91,9 +91,18 @@ func TestInstallUpgradeRemove(t *testing.T) {
 		t.Error("the metrics service is still there")
 	}
 
+	// What the agent makes in the namespaces of pods, and a pod that uses it.
+	f.put("/api/v1/namespaces/shop/configmaps/azure-wi-lanyard-trust", map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{
+		"name": "azure-wi-lanyard-trust", "labels": map[string]any{managedByLabel: agentName, "app.kubernetes.io/component": "trust"}}})
+	pod := map[string]any{"apiVersion": "v1", "kind": "Pod", "metadata": map[string]any{"name": "web", "labels": map[string]any{"azure.workload.identity/use": "true"}},
+		"spec": map[string]any{"volumes": []any{map[string]any{"name": "azure-workload-identity-reserved-0"}}}}
+	f.put("/api/v1/namespaces/shop/pods/web", pod)
 	r, err := c.Removal(t.Context())
 	if err != nil {
 		t.Fatal(err)
+	}
+	if r.Pods != 1 {
+		t.Errorf("%d pods were set up", r.Pods)
 	}
 	if o := r.Objects(); o[0].Kind != "MutatingWebhookConfiguration" || o[len(o)-1].Kind != "Namespace" {
 		t.Errorf("order of removal: %v", o)
@@ -102,8 +111,8 @@ func TestInstallUpgradeRemove(t *testing.T) {
 	if err := c.Remove(t.Context(), r, func(Object) {}, func(string) {}); err != nil {
 		t.Fatal(err)
 	}
-	if left := f.paths(); len(left) > 0 {
-		t.Errorf("left: %v", left)
+	if d := cmp.Diff([]string{"/api/v1/namespaces/shop/pods/web"}, f.paths()); d != "" {
+		t.Errorf("left (-want +got):\n%s", d)
 	}
 	if f.requests[0] != "DELETE "+configurationPath {
 		t.Errorf("first request of the removal: %s", f.requests[0])
@@ -165,6 +174,21 @@ func TestInstallRefusesOthersObjects(t *testing.T) {
 	}
 	if r, err := c.Removal(t.Context()); err != nil || len(r.Objects()) > 0 {
 		t.Errorf("a removal takes %v, %v", r.Objects(), err)
+	}
+}
+
+func TestRemovalLeavesHelmsToHelm(t *testing.T) {
+	f := newFakeAPI(t)
+	c := f.connect(t)
+	f.put("/apis/apps/v1/namespaces/azwi/deployments/azure-wi-webhook-controller-manager", map[string]any{
+		"apiVersion": "apps/v1", "kind": "Deployment",
+		"metadata": map[string]any{
+			"name": "azure-wi-webhook-controller-manager", "labels": map[string]any{nameLabel: agentName, managedByLabel: "Helm"},
+			"annotations": map[string]any{"meta.helm.sh/release-name": "agent", "meta.helm.sh/release-namespace": "azwi"},
+		},
+	})
+	if _, err := c.Removal(t.Context()); err == nil || !strings.Contains(err.Error(), "helm uninstall agent --namespace azwi") {
+		t.Errorf("error %v", err)
 	}
 }
 

@@ -22,6 +22,10 @@ const (
 	agentName = "lanyard-agent"
 	manager   = "lanyard" // in managed-by, and of the fields that are applied
 	ours      = nameLabel + "=" + agentName + "," + managedByLabel + "=" + manager
+
+	// trust are the config maps by which the webhook brings the cloud's authority
+	// to the namespaces of pods.
+	trust = managedByLabel + "=" + agentName + ",app.kubernetes.io/component=trust"
 )
 
 // kind is a kind of object that attach makes.

@@ -17,8 +17,9 @@ type Removal struct {
 	// Kept says why the agent's namespace stays, empty where it goes too or was
 	// not made by attach.
 	Kept string
-	// Pods counts the pods that the webhook has set up. They go on as they are
-	// until they are replaced.
+	// Pods counts the pods that the webhook has set up. They go on running, and
+	// get no tokens any more; where they trust a cloud by a config map that goes,
+	// their containers cannot be started again.
 	Pods int
 }
 
@@ -32,15 +33,27 @@ func (r *Removal) Objects() []Object {
 }
 
 // Removal lists what attach and the agent have put into the cluster: everything
-// by its labels, wherever it is.
+// by its labels, wherever it is. An agent that Helm installed is an error that
+// says how Helm takes it out; it would go on making things.
 func (c *Cluster) Removal(ctx context.Context) (*Removal, error) {
+	if err := c.refuseHelms(ctx); err != nil {
+		return nil, err
+	}
 	have, err := c.installed(ctx)
 	if err != nil {
 		return nil, err
 	}
-	// What made others goes before them: the webhook's configuration first, so
-	// that no pod waits for a webhook that is going.
-	slices.Reverse(have)
+	brought, err := c.list(ctx, kindNamed("ConfigMap"), metav1.NamespaceAll, trust)
+	if err != nil {
+		return nil, err
+	}
+	for i := range brought {
+		brought[i].SetKind("ConfigMap")
+	}
+	have = append(have, brought...)
+	// The order of kinds, backwards: the webhook's configuration first, so that no
+	// pod waits for a webhook that is going; what the agent makes after the agent.
+	slices.SortStableFunc(have, func(a, b unstructured.Unstructured) int { return rank(b.GetKind()) - rank(a.GetKind()) })
 	r := &Removal{}
 	var namespaces []unstructured.Unstructured
 	for _, o := range have {
@@ -75,6 +88,16 @@ func (c *Cluster) Removal(ctx context.Context) (*Removal, error) {
 	return r, nil
 }
 
+// refuseHelms is an error where a release of Helm's has the agent's chart.
+func (c *Cluster) refuseHelms(ctx context.Context) error {
+	found, err := c.list(ctx, kindNamed("Deployment"), metav1.NamespaceAll, nameLabel+"="+agentName+","+managedByLabel+"=Helm")
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	found[0].SetKind("Deployment")
+	return foreignError([]*unstructured.Unstructured{&found[0]})
+}
+
 // inhabitants are the kinds of which one that is not attach's keeps a namespace.
 var inhabitants = []kind{
 	podResource,
@@ -107,29 +130,29 @@ func (c *Cluster) others(ctx context.Context, namespace string) ([]string, error
 }
 
 // Remove deletes what a removal lists, one kind after the other, and waits until
-// each is gone; then it looks whether anything is left. done is told of each
-// object that is deleted, and say what is awaited.
+// each is gone; then it looks whether anything is left, or was made while the
+// agent was still there. done is told of each object that is deleted, and say
+// what is awaited.
 func (c *Cluster) Remove(ctx context.Context, r *Removal, done func(Object), say func(string)) error {
-	for i := range r.objects {
-		o := &r.objects[i]
-		if err := c.remove(ctx, o); err != nil {
-			return err
-		}
-		if last := i+1 == len(r.objects) || r.objects[i+1].GetKind() != o.GetKind(); last {
-			if err := c.gone(ctx, r.objects, o.GetKind(), say); err != nil {
+	for range 3 {
+		for i := range r.objects {
+			o := &r.objects[i]
+			if err := c.remove(ctx, o); err != nil {
 				return err
 			}
+			if last := i+1 == len(r.objects) || r.objects[i+1].GetKind() != o.GetKind(); last {
+				if err := c.gone(ctx, r.objects, o.GetKind(), say); err != nil {
+					return err
+				}
+			}
+			done(nameOf(o))
 		}
-		done(nameOf(o))
+		var err error
+		if r, err = c.Removal(ctx); err != nil || len(r.objects) == 0 {
+			return err
+		}
 	}
-	again, err := c.Removal(ctx)
-	if err != nil {
-		return err
-	}
-	if len(again.objects) > 0 {
-		return fmt.Errorf("the cluster still has %s: something makes it anew", nameOf(&again.objects[0]))
-	}
-	return nil
+	return fmt.Errorf("the cluster still has %s: something makes it anew", nameOf(&r.objects[0]))
 }
 
 // gone waits until no object of a kind is there any more.
