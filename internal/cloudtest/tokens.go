@@ -60,8 +60,8 @@ func (c *Cloud) Token(name string, change ...func(*token.Claims)) string {
 //	resigned     another signature
 //	forged       signed by another key, under the name of the right one
 //	none         without a signature, by the algorithm "none"
-//	expired      two hours old
-//	early        for use in two hours
+//	expired      two days old
+//	early        for use in two days
 //	issuer       by another cloud
 //	arm          for Resource Manager
 //	audience=X   for X
@@ -73,7 +73,7 @@ func (c *Cloud) Authorization(name string, faults ...string) string {
 	}
 	sign := func(raw string) string { return raw }
 	claims := c.Claims(name)
-	const late = 7200
+	const late = 48 * 3600
 	for _, fault := range faults {
 		kind, value, _ := strings.Cut(fault, "=")
 		switch kind {
@@ -90,7 +90,7 @@ func (c *Cloud) Authorization(name string, faults ...string) string {
 		case "expired":
 			claims.IssuedAt, claims.NotBefore, claims.Expiry = claims.IssuedAt-late, claims.NotBefore-late, claims.Expiry-late
 		case "early":
-			claims.NotBefore, claims.Expiry = claims.NotBefore+late, claims.Expiry+late
+			claims.IssuedAt, claims.NotBefore, claims.Expiry = claims.IssuedAt+late, claims.NotBefore+late, claims.Expiry+late
 		case "issuer":
 			claims.Issuer = "https://sts.windows.net/" + claims.TenantID + "/"
 		case "arm":

@@ -89,13 +89,13 @@ func TestAssignmentsAreInForceAtOnce(t *testing.T) {
 	}
 	scope := azure.ResourceGroupScope(subscriptionID, "rg1").String()
 	const name = "4e900000-0000-0000-0000-000000000001"
-	w.decodeless(w.send("app", http.MethodGet, groupURL("rg1"), ""), 403)
+	w.send("app", http.MethodGet, groupURL("rg1"), "").Want(t, 403)
 	w.put(assignmentURL(scope, name), assignmentOf(azure.RoleReader, w.oid("app")))
-	w.decodeless(w.send("app", http.MethodGet, groupURL("rg1"), ""), 200)
-	w.decodeless(w.send("app", http.MethodGet, groupURL("rg10"), ""), 403)
-	w.decodeless(w.send("app", http.MethodPut, assignmentURL(scope, "4e900000-0000-0000-0000-000000000002"), assignmentOf(azure.RoleOwner, w.oid("app"))), 403)
-	w.decodeless(w.send("owner", http.MethodDelete, assignmentURL(scope, name), ""), 200)
-	w.decodeless(w.send("app", http.MethodGet, groupURL("rg1"), ""), 403)
+	w.send("app", http.MethodGet, groupURL("rg1"), "").Want(t, 200)
+	w.send("app", http.MethodGet, groupURL("rg10"), "").Want(t, 403)
+	w.send("app", http.MethodPut, assignmentURL(scope, "4e900000-0000-0000-0000-000000000002"), assignmentOf(azure.RoleOwner, w.oid("app"))).Want(t, 403)
+	w.send("owner", http.MethodDelete, assignmentURL(scope, name), "").Want(t, 200)
+	w.send("app", http.MethodGet, groupURL("rg1"), "").Want(t, 403)
 }
 
 // Of many who assign the same one does; and of many under one name one does.
@@ -119,9 +119,8 @@ func TestAssignmentsAreGuarded(t *testing.T) {
 		return codes
 	}
 	body := assignmentOf(azure.RoleReader, w.oid("app"))
-	w.bearer("owner") // makes the identifiers that the racers then only read
 	same := race(func(i int) int {
-		return w.send("owner", http.MethodPut, assignmentURL(scope, fmt.Sprintf("4e900000-0000-0000-0000-%012d", i)), body).Code
+		return w.send("owner", http.MethodPut, assignmentURL(scope, fmt.Sprintf("4e900000-0000-0000-0000-%012d", i)), body).Status
 	})
 	if same[http.StatusCreated] != 1 || same[http.StatusConflict] != 5 {
 		t.Errorf("the same under six names: %v", same)
@@ -131,7 +130,7 @@ func TestAssignmentsAreGuarded(t *testing.T) {
 		principals = append(principals, w.oid(fmt.Sprint("app", i)))
 	}
 	named := race(func(i int) int {
-		return w.send("owner", http.MethodPut, assignmentURL(scope, "4e900000-0000-0000-0000-00000000000f"), assignmentOf(azure.RoleReader, principals[i])).Code
+		return w.send("owner", http.MethodPut, assignmentURL(scope, "4e900000-0000-0000-0000-00000000000f"), assignmentOf(azure.RoleReader, principals[i])).Status
 	})
 	if named[http.StatusCreated] != 1 || named[http.StatusBadRequest] != 5 {
 		t.Errorf("six under one name: %v", named)
@@ -155,7 +154,7 @@ func TestAssignmentPages(t *testing.T) {
 			seen[item.(map[string]any)["name"].(string)]++
 		}
 		link, _ := page["nextLink"].(string)
-		next = strings.TrimPrefix(link, testCloud.ResourceManager())
+		next = strings.TrimPrefix(link, w.Azure.ResourceManager())
 		pages++
 	}
 	if len(seen) != 6 || pages != 3 { // with the owner's own

@@ -11,6 +11,7 @@ import (
 
 	"github.com/lanyard-id/lanyard/internal/arm"
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/cloudtest"
 	"github.com/lanyard-id/lanyard/internal/rbac"
 	"github.com/lanyard-id/lanyard/internal/store"
 )
@@ -20,9 +21,9 @@ const cloudVersion = "?api-version=2026-09-01"
 // mentions gives the store's keys and values that hold a text, operations left
 // out, whose records are kept for a day.
 func (w *testWorld) mentions(text string) []string {
-	w.t.Helper()
-	page, err := w.store.List(w.t.Context(), "", store.ListOptions{})
-	must(w.t, err)
+	w.TB.Helper()
+	page, err := w.Store.List(w.TB.Context(), "", store.ListOptions{})
+	cloudtest.Must(w.TB, err)
 	var found []string
 	for _, e := range page.Entries {
 		if !strings.HasPrefix(e.Key, "operations/record/") && (strings.Contains(e.Key, text) || bytes.Contains(e.Value, []byte(text))) {
@@ -34,18 +35,18 @@ func (w *testWorld) mentions(text string) []string {
 
 // deleted deletes as the owner, and waits until the operation has ended.
 func (w *testWorld) deleted(url string) {
-	w.t.Helper()
+	w.TB.Helper()
 	rec := w.send("owner", http.MethodDelete, url, "")
-	if rec.Code != http.StatusAccepted {
-		w.t.Fatalf("DELETE %s: %d %s", url, rec.Code, rec.Body)
+	if rec.Status != http.StatusAccepted {
+		w.TB.Fatalf("DELETE %s: %d %s", url, rec.Status, rec.Body)
 	}
-	location := strings.TrimPrefix(rec.Header().Get("Location"), testCloud.ResourceManager())
-	w.eventually("the end of the deletion", func() bool {
+	location := strings.TrimPrefix(rec.Header.Get("Location"), w.Azure.ResourceManager())
+	w.Eventually("the end of the deletion", func() bool {
 		rec := w.send("owner", http.MethodGet, location, "")
-		if rec.Code != http.StatusAccepted && rec.Code != http.StatusNoContent {
-			w.t.Fatalf("the deletion ended with %d: %s", rec.Code, rec.Body)
+		if rec.Status != http.StatusAccepted && rec.Status != http.StatusNoContent {
+			w.TB.Fatalf("the deletion ended with %d: %s", rec.Status, rec.Body)
 		}
-		return rec.Code == http.StatusNoContent
+		return rec.Status == http.StatusNoContent
 	})
 }
 
@@ -53,29 +54,29 @@ const fabrikamID = "5c4a8b62-0000-4111-8222-933344445555"
 
 // fillTenant makes a tenant with much in it.
 func (w *testWorld) fillTenant() {
-	w.t.Helper()
+	w.TB.Helper()
 	w.put("/providers/Lanyard.Directory/tenants/"+fabrikamID+cloudVersion, `{"properties":{"displayName":"Fabrikam","defaultDomain":"fabrikam.test"}}`)
 	for i := range 30 {
-		w.update(func(tx *store.Tx) error {
-			app, principal, err := w.entra.CreateApplication(tx, fabrikamID, fmt.Sprintf("app%d", i), fmt.Sprintf("api://shop/%d", i))
+		w.Update(func(tx *store.Tx) error {
+			app, principal, err := w.Directory.CreateApplication(tx, fabrikamID, fmt.Sprintf("app%d", i), fmt.Sprintf("api://shop/%d", i))
 			if err != nil {
 				return err
 			}
-			if _, _, err := w.entra.AddSecret(tx, fabrikamID, app.AppID, "one", time.Time{}); err != nil {
+			if _, _, err := w.Directory.AddSecret(tx, fabrikamID, app.AppID, "one", time.Time{}); err != nil {
 				return err
 			}
-			if _, err := w.entra.CreateUser(tx, fabrikamID, fmt.Sprintf("user%d@fabrikam.test", i), "User"); err != nil {
+			if _, err := w.Directory.CreateUser(tx, fabrikamID, fmt.Sprintf("user%d@fabrikam.test", i), "User"); err != nil {
 				return err
 			}
-			_, _, err = w.guard.PutAssignment(tx, rbac.Assignment{
+			_, _, err = w.Guard.PutAssignment(tx, rbac.Assignment{
 				Name: fmt.Sprintf("30000000-0000-4000-8000-%012d", i), TenantID: fabrikamID, Scope: azure.Root(), RoleDefinitionID: azure.RoleReader,
 				PrincipalID: principal.ObjectID, PrincipalType: azure.ServicePrincipal,
 			})
 			return err
 		})
 	}
-	w.update(func(tx *store.Tx) error {
-		_, _, err := w.guard.PutDefinition(tx, rbac.RoleDefinition{
+	w.Update(func(tx *store.Tx) error {
+		_, _, err := w.Guard.PutDefinition(tx, rbac.RoleDefinition{
 			ID: "40000000-0000-4000-8000-000000000001", TenantID: fabrikamID, RoleName: "Own", Custom: true, AssignableScopes: []string{"/providers/Microsoft.Management/managementGroups/" + fabrikamID},
 			Permissions: []rbac.Permission{{Actions: []string{"*/read"}}},
 		})
@@ -102,12 +103,11 @@ func TestTenantDeletionResumes(t *testing.T) {
 	w := newWorld(t, false)
 	w.fillTenant()
 	rec := w.send("owner", http.MethodDelete, "/providers/Lanyard.Directory/tenants/"+fabrikamID+cloudVersion, "")
-	if rec.Code != http.StatusAccepted {
-		t.Fatalf("%d %s", rec.Code, rec.Body)
+	if rec.Status != http.StatusAccepted {
+		t.Fatalf("%d %s", rec.Status, rec.Body)
 	}
-	w.close()
-	w.open()
-	w.eventually("that nothing is left of the tenant", func() bool { return len(w.mentions(fabrikamID)) == 0 })
+	w.restart()
+	w.Eventually("that nothing is left of the tenant", func() bool { return len(w.mentions(fabrikamID)) == 0 })
 }
 
 // Nothing of a deleted subscription is left in the store.
@@ -118,7 +118,7 @@ func TestDeletedSubscriptionLeavesNothing(t *testing.T) {
 	id := made["properties"].(map[string]any)["subscriptionId"].(string)
 	scope := azure.SubscriptionScope(id)
 	for i := range 2*rbac.MaxDeleteBelow + 3 {
-		w.grant(fmt.Sprint("somebody", i), tenantID, azure.RoleReader, scope)
+		w.Assign(fmt.Sprint("somebody", i), azure.RoleReader, scope)
 	}
 	post := func(path string) {
 		t.Helper()
@@ -134,7 +134,7 @@ func TestDeletedSubscriptionLeavesNothing(t *testing.T) {
 	if left := w.mentions(id); len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
-	if _, ok := w.entra.Subscription(id); ok {
+	if _, ok := w.Directory.Subscription(id); ok {
 		t.Error("the directory knows it")
 	}
 }
@@ -153,44 +153,44 @@ func TestSigningKeys(t *testing.T) {
 		t.Errorf("at first: %s", got)
 	}
 	for _, bad := range []string{`{"leadTimeSeconds":-1}`, `{"leadTimeSeconds":2592001}`, `{"leadTimeSeconds":"1h"}`, `{"leadTimeSeconds":1e30}`} {
-		if rec := w.send("owner", http.MethodPost, url, bad); rec.Code != http.StatusBadRequest {
-			t.Errorf("%s: %d %s", bad, rec.Code, rec.Body)
+		if rec := w.send("owner", http.MethodPost, url, bad); rec.Status != http.StatusBadRequest {
+			t.Errorf("%s: %d %s", bad, rec.Status, rec.Body)
 		}
 	}
 	made := w.decode(w.send("owner", http.MethodPost, url, `{"leadTimeSeconds":3600}`), http.StatusCreated)
-	if got := made["properties"].(map[string]any)["signsFrom"]; got != testStart.Add(time.Hour).Format(time.RFC3339) {
+	if got := made["properties"].(map[string]any)["signsFrom"]; got != cloudtest.Start.Add(time.Hour).Format(time.RFC3339) {
 		t.Errorf("the new key signs from %v", got)
 	}
 	if got := fmt.Sprint(states()); got != "[Published Signing]" {
 		t.Errorf("after rotating: %s", got)
 	}
-	if rec := w.send("owner", http.MethodPost, url, ""); rec.Code != http.StatusConflict || !strings.Contains(rec.Body.String(), "RotationUnderWay") {
-		t.Errorf("rotating meanwhile: %d %s", rec.Code, rec.Body)
+	if rec := w.send("owner", http.MethodPost, url, ""); rec.Status != http.StatusConflict || !strings.Contains(rec.Body, "RotationUnderWay") {
+		t.Errorf("rotating meanwhile: %d %s", rec.Status, rec.Body)
 	}
-	w.clock.advance(time.Hour)
+	w.Clock.Advance(time.Hour)
 	if got := fmt.Sprint(states()); got != "[Signing Replaced]" {
 		t.Errorf("when its time has come: %s", got)
 	}
-	if body := w.send("owner", http.MethodGet, url, "").Body.String(); strings.Contains(strings.ToLower(body), "private") {
+	if body := w.send("owner", http.MethodGet, url, "").Body; strings.Contains(strings.ToLower(body), "private") {
 		t.Errorf("the list tells more than it should: %s", body)
 	}
 	// Without a body the lead is a day.
 	made = w.decode(w.send("owner", http.MethodPost, url, ""), http.StatusCreated)
-	if got := made["properties"].(map[string]any)["signsFrom"]; got != testStart.Add(25*time.Hour).Format(time.RFC3339) {
+	if got := made["properties"].(map[string]any)["signsFrom"]; got != cloudtest.Start.Add(25*time.Hour).Format(time.RFC3339) {
 		t.Errorf("by default the new key signs from %v", got)
 	}
 }
 
 func TestSealingKeys(t *testing.T) {
 	w := newWorld(t, false)
-	first, second := bytes.Repeat([]byte{7}, 32), bytes.Repeat([]byte{8}, 32)
+	first, second := cloudtest.SealingKey(), bytes.Repeat([]byte{8}, 32)
 	show := func() string {
 		t.Helper()
 		text := ""
 		for _, item := range w.get("/providers/Lanyard.Directory/sealingKeys" + cloudVersion)["value"].([]any) {
 			doc := item.(map[string]any)
 			p, err := json.Marshal(doc["properties"])
-			must(t, err)
+			cloudtest.Must(t, err)
 			name := strings.NewReplacer(store.SealingKeyID(first), "first", store.SealingKeyID(second), "second").Replace(doc["name"].(string))
 			text += name + string(p)
 		}
@@ -199,11 +199,11 @@ func TestSealingKeys(t *testing.T) {
 	if got := show(); got != `first{"opens":true,"seals":true,"values":1}` {
 		t.Errorf("one key: %s", got)
 	}
-	must(t, w.store.ReplaceKeys(second, first))
+	cloudtest.Must(t, w.Store.ReplaceKeys(second, first))
 	if got := show(); got != `second{"opens":true,"seals":true,"values":0}first{"opens":true,"seals":false,"values":1}` {
 		t.Errorf("two keys: %s", got)
 	}
-	must(t, w.store.ReplaceKeys(second))
+	cloudtest.Must(t, w.Store.ReplaceKeys(second))
 	if got := show(); got != `second{"opens":true,"seals":true,"values":0}first{"opens":false,"seals":false,"values":1}` {
 		t.Errorf("the old one dropped too early: %s", got)
 	}
@@ -213,13 +213,13 @@ func TestBackup(t *testing.T) {
 	w := newWorld(t, false)
 	w.put(groupURL("rg"), `{"location":"westeurope"}`)
 	rec := w.send("owner", http.MethodPost, "/providers/Lanyard.Directory/backups"+cloudVersion, "")
-	if rec.Code != http.StatusOK || rec.Header().Get("Content-Type") != "application/octet-stream" {
-		t.Fatalf("%d %v", rec.Code, rec.Header())
+	if rec.Status != http.StatusOK || rec.Header.Get("Content-Type") != "application/octet-stream" {
+		t.Fatalf("%d %v", rec.Status, rec.Header)
 	}
-	ring, err := store.NewKeyring(bytes.Repeat([]byte{7}, 32))
-	must(t, err)
+	ring, err := store.NewKeyring(cloudtest.SealingKey())
+	cloudtest.Must(t, err)
 	keys := map[string]bool{}
-	_, err = store.ReadBackup(rec.Body, ring, func(key string, _ []byte) error { keys[key] = true; return nil })
+	_, err = store.ReadBackup(strings.NewReader(rec.Body), ring, func(key string, _ []byte) error { keys[key] = true; return nil })
 	if err != nil || !keys[arm.Key(tenantID, azure.ResourceGroupScope(subscriptionID, "rg"))] {
 		t.Errorf("a backup of %d keys: %v", len(keys), err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lanyard-id/lanyard/internal/arm"
+	"github.com/lanyard-id/lanyard/internal/cloudtest"
 	"github.com/lanyard-id/lanyard/internal/rbac"
 )
 
@@ -17,12 +18,12 @@ import (
 func TestCoverage(t *testing.T) {
 	file := filepath.Join("..", "..", "docs", "arm.md")
 	got := Coverage(Types(Config{}))
-	if *update {
-		must(t, os.MkdirAll(filepath.Dir(file), 0o755))
-		must(t, os.WriteFile(file, []byte(got), 0o644))
+	if cloudtest.Updating() {
+		cloudtest.Must(t, os.MkdirAll(filepath.Dir(file), 0o755))
+		cloudtest.Must(t, os.WriteFile(file, []byte(got), 0o644))
 	}
 	want, err := os.ReadFile(file)
-	must(t, err)
+	cloudtest.Must(t, err)
 	if diff := cmp.Diff(string(want), got); diff != "" {
 		t.Errorf("docs/arm.md is not current, run the test with -update (-want +got):\n%s", diff)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/lanyard-id/lanyard/internal/arm"
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/cloudtest"
 	"github.com/lanyard-id/lanyard/internal/store"
 )
 
@@ -56,8 +57,8 @@ func TestVaultView(t *testing.T) {
 	w := newWorld(t, false)
 	w.put(groupURL("rg1"), `{"location": "westeurope"}`)
 	w.put(vaultURL("rg1", "before"), simpleVault)
-	view, err := FollowVaults(t.Context(), Config{Store: w.store})
-	must(t, err)
+	view, err := FollowVaults(t.Context(), Config{Store: w.Store})
+	cloudtest.Must(t, err)
 	if _, ok := view.Vault("before"); !ok {
 		t.Error("the view lacks what was there before it")
 	}
@@ -90,7 +91,7 @@ func TestVaultView(t *testing.T) {
 	if changed, _ := view.Vault("before"); changed.Instance != before.Instance {
 		t.Error("a change gave the vault another instance")
 	}
-	w.decodeless(w.send("owner", http.MethodDelete, vaultURL("rg1", "before"), ""), 200)
+	w.send("owner", http.MethodDelete, vaultURL("rg1", "before"), "").Want(t, 200)
 	if _, ok := view.Vault("before"); ok {
 		t.Error("the view still has the deleted vault")
 	}
@@ -99,10 +100,10 @@ func TestVaultView(t *testing.T) {
 	if recovered.Instance != before.Instance || before.Instance == "" || before.Instance == instance {
 		t.Errorf("the instance was %q, is %q after recovery", before.Instance, recovered.Instance)
 	}
-	w.decodeless(w.send("owner", http.MethodDelete, vaultURL("rg1", "before"), ""), 200)
-	w.decodeless(w.send("owner", http.MethodPost, deletedVaultURL("before", "/purge"), ""), 202)
-	w.eventually("the purge", func() bool {
-		return w.send("owner", http.MethodPut, vaultURL("rg1", "before"), simpleVault).Code == http.StatusCreated
+	w.send("owner", http.MethodDelete, vaultURL("rg1", "before"), "").Want(t, 200)
+	w.send("owner", http.MethodPost, deletedVaultURL("before", "/purge"), "").Want(t, 202)
+	w.Eventually("the purge", func() bool {
+		return w.send("owner", http.MethodPut, vaultURL("rg1", "before"), simpleVault).Status == http.StatusCreated
 	})
 	if again, _ := view.Vault("before"); again.Instance == before.Instance {
 		t.Error("the new vault has the purged one's instance")
@@ -112,22 +113,14 @@ func TestVaultView(t *testing.T) {
 	}
 }
 
-// decodeless checks a status alone.
-func (w *testWorld) decodeless(rec interface{ Result() *http.Response }, status int) {
-	w.t.Helper()
-	if got := rec.Result().StatusCode; got != status {
-		w.t.Fatalf("answered %d, want %d", got, status)
-	}
-}
-
 // A stored vault that cannot be read is not served, and is complained of.
 func TestVaultViewRefusesRubbish(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, false)
 	key := arm.Key(tenantID, azure.ResourceGroupScope(subscriptionID, "rg1").Resource("Microsoft.KeyVault", "vaults", "broken"))
-	w.update(func(tx *store.Tx) error { tx.Put(key, []byte("{")); return nil })
-	view, err := FollowVaults(t.Context(), Config{Store: w.store})
-	must(t, err)
+	w.Update(func(tx *store.Tx) error { tx.Put(key, []byte("{")); return nil })
+	view, err := FollowVaults(t.Context(), Config{Store: w.Store})
+	cloudtest.Must(t, err)
 	if _, ok := view.Vault("broken"); ok {
 		t.Error("the view has the vault")
 	}
@@ -149,7 +142,7 @@ func TestVaultNamesAreGuarded(t *testing.T) {
 			rec := w.send("owner", http.MethodPut, vaultURL(fmt.Sprintf("rg%d", i), "wanted"), simpleVault)
 			mu.Lock()
 			defer mu.Unlock()
-			codes[rec.Code]++
+			codes[rec.Status]++
 		})
 	}
 	group.Wait()
@@ -165,31 +158,31 @@ func TestPurgeDueVaults(t *testing.T) {
 	w := newWorld(t, false)
 	w.put(groupURL("rg1"), `{"location": "westeurope"}`)
 	contents := &drawers{batches: map[string]int{"one": 3}}
-	cfg := Config{Store: w.store, Now: w.clock.Now, Vaults: contents}
+	cfg := Config{Store: w.Store, Now: w.Clock.Now, Vaults: contents}
 	w.put(vaultURL("rg1", "one"), simpleVault)
 	w.put(vaultURL("rg1", "two"), simpleVault)
-	w.decodeless(w.send("owner", http.MethodDelete, vaultURL("rg1", "one"), ""), 200)
-	w.clock.advance(time.Hour)
-	w.decodeless(w.send("owner", http.MethodDelete, vaultURL("rg1", "two"), ""), 200)
+	w.send("owner", http.MethodDelete, vaultURL("rg1", "one"), "").Want(t, 200)
+	w.Clock.Advance(time.Hour)
+	w.send("owner", http.MethodDelete, vaultURL("rg1", "two"), "").Want(t, 200)
 
-	w.clock.advance(90*24*time.Hour - time.Hour - time.Second)
-	must(t, PurgeDueVaults(t.Context(), cfg))
+	w.Clock.Advance(90*24*time.Hour - time.Hour - time.Second)
+	cloudtest.Must(t, PurgeDueVaults(t.Context(), cfg))
 	w.get(deletedVaultURL("one", ""))
 
-	w.clock.advance(time.Second)
+	w.Clock.Advance(time.Second)
 	contents.fail = true
 	if err := PurgeDueVaults(t.Context(), cfg); err == nil {
 		t.Error("a purge that fails says nothing")
 	}
-	w.decodeless(w.send("owner", http.MethodPut, vaultURL("rg1", "one"), simpleVault), 409)
-	w.decodeless(w.send("owner", http.MethodPut, vaultURL("rg1", "one"), `{"location": "westeurope", "properties": {"createMode": "recover"}}`), 404)
+	w.send("owner", http.MethodPut, vaultURL("rg1", "one"), simpleVault).Want(t, 409)
+	w.send("owner", http.MethodPut, vaultURL("rg1", "one"), `{"location": "westeurope", "properties": {"createMode": "recover"}}`).Want(t, 404)
 
 	contents.fail = false
-	must(t, PurgeDueVaults(t.Context(), cfg))
+	cloudtest.Must(t, PurgeDueVaults(t.Context(), cfg))
 	if contents.batches["one"] != 0 {
 		t.Errorf("%d batches are left", contents.batches["one"])
 	}
-	w.decodeless(w.send("owner", http.MethodPut, vaultURL("rg1", "one"), simpleVault), 201)
+	w.send("owner", http.MethodPut, vaultURL("rg1", "one"), simpleVault).Want(t, 201)
 	w.get(deletedVaultURL("two", ""))
 }
 
@@ -198,7 +191,7 @@ func TestRunVaultPurgeEndsWithItsContext(t *testing.T) {
 	w := newWorld(t, false)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	RunVaultPurge(ctx, Config{Store: w.store})
+	RunVaultPurge(ctx, Config{Store: w.Store})
 }
 
 // Azure sees public IPv4 addresses only; strict mode takes no others.

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/lanyard-id/lanyard/internal/cloudtest"
 	"github.com/lanyard-id/lanyard/internal/directory"
 	"github.com/lanyard-id/lanyard/internal/store"
 )
@@ -35,24 +36,24 @@ func TestIdentityIsAPrincipal(t *testing.T) {
 	w.put(groupURL("rg"), groupBody)
 	objectID, clientID := identityIDs(w.put(identityURL("rg", "app"), groupBody))
 	w.put(credentialURL("rg", "app", "fic"), credentialBody("s"))
-	client, ok := w.entra.Client(tenantID, clientID)
+	client, ok := w.Directory.Client(tenantID, clientID)
 	if !ok || client.Principal.ObjectID != objectID || client.Principal.ServicePrincipalType != directory.ManagedIdentityPrincipal {
 		t.Fatalf("the directory has %+v, %t", client, ok)
 	}
 	if len(client.FederatedCredentials) != 1 || client.FederatedCredentials[0].Subject != "s" {
 		t.Errorf("the credentials are %+v", client.FederatedCredentials)
 	}
-	if rec := w.send("owner", http.MethodDelete, identityURL("rg", "app"), ""); rec.Code != http.StatusOK {
-		t.Fatalf("deleting: %d %s", rec.Code, rec.Body)
+	if rec := w.send("owner", http.MethodDelete, identityURL("rg", "app"), ""); rec.Status != http.StatusOK {
+		t.Fatalf("deleting: %d %s", rec.Status, rec.Body)
 	}
-	if client, ok := w.entra.Client(tenantID, clientID); ok {
+	if client, ok := w.Directory.Client(tenantID, clientID); ok {
 		t.Errorf("the directory still has %+v", client)
 	}
 	objectID2, clientID2 := identityIDs(w.put(identityURL("rg", "app"), groupBody))
 	if objectID2 == objectID || clientID2 == clientID {
 		t.Error("a new identity has an old one's IDs")
 	}
-	if client, _ := w.entra.Client(tenantID, clientID2); len(client.FederatedCredentials) != 0 {
+	if client, _ := w.Directory.Client(tenantID, clientID2); len(client.FederatedCredentials) != 0 {
 		t.Errorf("a new identity has credentials: %+v", client.FederatedCredentials)
 	}
 }
@@ -65,8 +66,8 @@ func TestCredentialLimit(t *testing.T) {
 		w.put(credentialURL("rg", "app", fmt.Sprintf("fic-%d", i)), credentialBody(fmt.Sprint(i)))
 	}
 	rec := w.send("owner", http.MethodPut, credentialURL("rg", "app", "fic-20"), credentialBody("20"))
-	if rec.Code != http.StatusBadRequest || !strings.Contains(rec.Body.String(), "maximum number") {
-		t.Errorf("the 21st: %d %s", rec.Code, rec.Body)
+	if rec.Status != http.StatusBadRequest || !strings.Contains(rec.Body, "maximum number") {
+		t.Errorf("the 21st: %d %s", rec.Status, rec.Body)
 	}
 	w.put(credentialURL("rg", "app", "fic-7"), credentialBody("changed")) // one that is there may change
 }
@@ -84,14 +85,14 @@ func TestConcurrentCredentials(t *testing.T) {
 	for i := range writers {
 		wg.Go(func() {
 			rec := w.send("owner", http.MethodPut, credentialURL("rg", "app", fmt.Sprintf("fic-%d", i)), credentialBody(fmt.Sprint(i)))
-			codes[i] = rec.Code
-			if rec.Code == http.StatusConflict {
-				code := rec.Header().Get("x-ms-error-code")
+			codes[i] = rec.Status
+			if rec.Status == http.StatusConflict {
+				code := rec.Header.Get("x-ms-error-code")
 				if code != "ConcurrentFederatedIdentityCredentialsWritesForSingleManagedIdentity" {
 					t.Errorf("the conflict is %s", rec.Body)
 				}
-			} else if rec.Code != http.StatusCreated {
-				t.Errorf("answered %d %s", rec.Code, rec.Body)
+			} else if rec.Status != http.StatusCreated {
+				t.Errorf("answered %d %s", rec.Status, rec.Body)
 			}
 		})
 	}
@@ -99,8 +100,8 @@ func TestConcurrentCredentials(t *testing.T) {
 	accepted := 0
 	for i, code := range codes {
 		got := w.send("owner", http.MethodGet, credentialURL("rg", "app", fmt.Sprintf("fic-%d", i)), "")
-		if (got.Code == http.StatusOK) != (code == http.StatusCreated) {
-			t.Errorf("credential %d was answered %d and is read with %d", i, code, got.Code)
+		if (got.Status == http.StatusOK) != (code == http.StatusCreated) {
+			t.Errorf("credential %d was answered %d and is read with %d", i, code, got.Status)
 		}
 		if code == http.StatusCreated {
 			accepted++
@@ -124,23 +125,22 @@ func TestGroupTakesItsPrincipals(t *testing.T) {
 		clients = append(clients, client)
 	}
 	rec := w.send("owner", http.MethodDelete, groupURL("rg"), "")
-	if rec.Code != http.StatusAccepted {
-		t.Fatalf("deleting: %d %s", rec.Code, rec.Body)
+	if rec.Status != http.StatusAccepted {
+		t.Fatalf("deleting: %d %s", rec.Status, rec.Body)
 	}
-	location := strings.TrimPrefix(rec.Header().Get("Location"), testCloud.ResourceManager())
-	w.close()
-	w.open()
-	w.eventually("the deletion", func() bool {
-		return w.send("owner", http.MethodGet, location, "").Code == http.StatusOK
+	location := strings.TrimPrefix(rec.Header.Get("Location"), w.Azure.ResourceManager())
+	w.restart()
+	w.Eventually("the deletion", func() bool {
+		return w.send("owner", http.MethodGet, location, "").Status == http.StatusOK
 	})
 	for _, client := range clients {
-		if _, ok := w.entra.Client(tenantID, client); ok {
+		if _, ok := w.Directory.Client(tenantID, client); ok {
 			t.Errorf("the directory still has %s", client)
 		}
 	}
 	for _, prefix := range []string{"arm/", "operations/pending/"} {
-		page, err := w.store.List(t.Context(), prefix, store.ListOptions{KeysOnly: true})
-		must(t, err)
+		page, err := w.Store.List(t.Context(), prefix, store.ListOptions{KeysOnly: true})
+		cloudtest.Must(t, err)
 		if len(page.Entries) != 0 {
 			t.Errorf("%d keys are left under %s", len(page.Entries), prefix)
 		}
@@ -152,7 +152,7 @@ func TestIdentityKey(t *testing.T) {
 	w := newWorld(t, false)
 	w.put(groupURL("rg"), groupBody)
 	w.put(identityURL("rg", "App"), groupBody)
-	_, err := w.store.Get(t.Context(), "arm/subscriptions/"+subscriptionID+"/resourcegroups/rg/providers/microsoft.managedidentity/userassignedidentities/app")
+	_, err := w.Store.Get(t.Context(), "arm/subscriptions/"+subscriptionID+"/resourcegroups/rg/providers/microsoft.managedidentity/userassignedidentities/app")
 	if errors.Is(err, store.ErrNotFound) {
 		t.Error("the key isn't the folded ID")
 	}

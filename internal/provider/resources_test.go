@@ -12,6 +12,7 @@ import (
 
 	"github.com/lanyard-id/lanyard/internal/arm"
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/cloudtest"
 	"github.com/lanyard-id/lanyard/internal/token"
 )
 
@@ -20,7 +21,7 @@ import (
 func TestMetadataAudiencesWork(t *testing.T) {
 	w := newWorld(t, false)
 	doc := w.decode(w.send("", http.MethodGet, "/metadata/endpoints?api-version=2022-09-01", ""), http.StatusOK)
-	verifier := token.NewVerifier(w.keys, testCloud, testCloud.Service(azure.ServiceResourceManager), w.clock.Now)
+	verifier := token.NewVerifier(w.Keys, w.Azure, w.Azure.Service(azure.ServiceResourceManager), w.Clock.Now)
 	auth, _ := doc["authentication"].(map[string]any)
 	list, _ := auth["audiences"].([]any)
 	if len(list) == 0 {
@@ -28,12 +29,12 @@ func TestMetadataAudiencesWork(t *testing.T) {
 	}
 	for _, audience := range list {
 		for _, form := range []string{audience.(string), strings.TrimSuffix(audience.(string), "/")} {
-			if _, err := verifier.Verify(w.bearer("owner", "audience="+form)); err != nil {
+			if _, err := verifier.Verify(w.Token("owner", func(c *token.Claims) { c.Audience = form })); err != nil {
 				t.Errorf("%s: %v", form, err)
 			}
 		}
 	}
-	if auth["loginEndpoint"] != testCloud.ActiveDirectory() || doc["resourceManager"] != testCloud.ResourceManager()+"/" {
+	if auth["loginEndpoint"] != w.Azure.ActiveDirectory() || doc["resourceManager"] != w.Azure.ResourceManager()+"/" {
 		t.Errorf("the endpoints are %v and %v", auth["loginEndpoint"], doc["resourceManager"])
 	}
 }
@@ -76,9 +77,9 @@ func TestLocationsList(t *testing.T) {
 	found := false
 	for _, item := range doc["value"].([]any) {
 		text, err := json.Marshal(item)
-		must(t, err)
+		cloudtest.Must(t, err)
 		var l location
-		must(t, json.Unmarshal(text, &l))
+		cloudtest.Must(t, json.Unmarshal(text, &l))
 		if l.Name == "westeurope" {
 			found = true
 			if l.RegionalDisplayName != "(Europe) West Europe" || l.Metadata.RegionType != "Physical" ||
@@ -150,8 +151,8 @@ func TestWhatARoleOnOneResourceShows(t *testing.T) {
 	w.put(identityURL("rg", "one"), groupBody)
 	w.put(identityURL("rg", "two"), groupBody)
 	id, err := azure.ParseResourceID(strings.Split(identityURL("rg", "one"), "?")[0])
-	must(t, err)
-	w.grant("guest", tenantID, azure.RoleReader, id)
+	cloudtest.Must(t, err)
+	w.Assign("guest", azure.RoleReader, id)
 	for url, want := range map[string]int{
 		"/subscriptions?api-version=2022-12-01":                                                                                             1,
 		"/subscriptions/" + subscriptionID + "/resources?api-version=2021-04-01":                                                            1,

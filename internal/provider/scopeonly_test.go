@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/lanyard-id/lanyard/internal/cloudtest"
 )
 
 // Secrets are not kept: neither in the store nor in any answer, wherever in the
@@ -24,14 +26,14 @@ func TestSecretsAreNotKept(t *testing.T) {
 	}`, `"S"`, `"`+secret+`"`) + `}`
 	for _, method := range []string{http.MethodPut, http.MethodPatch} {
 		rec := w.send("owner", method, url, body)
-		if rec.Code >= http.StatusBadRequest || strings.Contains(rec.Body.String(), secret) {
-			t.Fatalf("%s: %d %s", method, rec.Code, rec.Body)
+		if rec.Status >= http.StatusBadRequest || strings.Contains(rec.Body, secret) {
+			t.Fatalf("%s: %d %s", method, rec.Status, rec.Body)
 		}
 	}
 	kept := w.get(url)["properties"].(map[string]any)
 	delete(kept, "vmId")
 	want := map[string]any{}
-	must(t, json.Unmarshal([]byte(`{
+	cloudtest.Must(t, json.Unmarshal([]byte(`{
 		"provisioningState":"Succeeded",
 		"osProfile":{"adminUsername":"me","windowsConfiguration":{"AdditionalUnattendContent":[{"settingName":"AutoLogon"},null,"x"]}},
 		"list":[[{"kept":[1,null,{"deep":{}}]}]]
@@ -39,8 +41,8 @@ func TestSecretsAreNotKept(t *testing.T) {
 	if diff := cmp.Diff(want, kept); diff != "" {
 		t.Errorf("kept (-want +got):\n%s", diff)
 	}
-	entry, err := w.store.Get(t.Context(), "arm/subscriptions/"+subscriptionID+"/resourcegroups/rg/providers/microsoft.compute/virtualmachines/vm")
-	must(t, err)
+	entry, err := w.Store.Get(t.Context(), "arm/subscriptions/"+subscriptionID+"/resourcegroups/rg/providers/microsoft.compute/virtualmachines/vm")
+	cloudtest.Must(t, err)
 	if strings.Contains(string(entry.Value), secret) {
 		t.Errorf("the store has %s", entry.Value)
 	}
