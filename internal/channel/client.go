@@ -198,6 +198,7 @@ func (c *Client) follow(ctx context.Context) (synced bool, err error) {
 	}
 	defer resp.Body.Close()
 	in := &intake{state: c.state, at: &c.at}
+	defer c.state.live.Store(false)
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(make([]byte, 0, 4<<10), MaxLineBytes)
 	for silence.Reset(c.cfg.Silence); lines.Scan(); silence.Reset(c.cfg.Silence) {

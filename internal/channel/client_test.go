@@ -252,6 +252,9 @@ func TestClientResumes(t *testing.T) {
 	s.end()
 
 	s = cloud.next(t)
+	if n, live := state.Stream(); n != 1 || live {
+		t.Errorf("between two streams: stream %d, live %v", n, live)
+	}
 	if s.query != "history=h1&revision=5" || s.token != "Bearer second" {
 		t.Fatalf("the second stream: %q %q", s.query, s.token)
 	}
@@ -260,6 +263,9 @@ func TestClientResumes(t *testing.T) {
 	}
 	s.send(t, gone("a"), synced(9))
 	until(t, state, "a is revoked", func() bool { return len(state.Credentials("app", "ns:a")) == 0 })
+	if n, live := state.Stream(); n != 2 || !live {
+		t.Errorf("in the second stream: stream %d, live %v", n, live)
+	}
 	s.end()
 
 	// Another replica does not know the history.

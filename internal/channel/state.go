@@ -19,6 +19,8 @@ import (
 // refuses the agent, State is void: the cluster is not, or no more, attached.
 type State struct {
 	current atomic.Pointer[view]
+	streams atomic.Uint64 // that have brought the state
+	live    atomic.Bool   // one of them goes on
 }
 
 // view is one state of the cluster, never changed once it is published.
@@ -41,6 +43,11 @@ func newState() *State {
 // in it does not exist. Until then, and when the cloud refuses the agent, nothing
 // can be concluded from what State does not know.
 func (s *State) Synced() bool { return s.current.Load().synced }
+
+// Stream gives the number of the stream that has brought the state last, counted
+// from 1, and whether it goes on. While it does not, what the cloud has changed
+// since is not in State.
+func (s *State) Stream() (number uint64, live bool) { return s.streams.Load(), s.live.Load() }
 
 // Cluster gives the cluster's own record, false until the state is synced.
 func (s *State) Cluster() (Cluster, bool) {
@@ -126,6 +133,7 @@ type intake struct {
 	pending bool      // cluster and byID hold what is not published yet
 	reset   bool      // pending began with a reset
 	known   bool      // cluster is set
+	live    bool      // the stream has brought the state
 	cluster Cluster
 	byID    map[string]Credential
 }
@@ -192,10 +200,15 @@ func (in *intake) sync(revision int64) error {
 	if !in.reset && revision < in.at.revision {
 		return errBackwards
 	}
+	if in.pending && !in.known {
+		return errNoCluster
+	}
+	if !in.live {
+		in.live = true
+		in.state.streams.Add(1)
+		in.state.live.Store(true)
+	}
 	if in.pending {
-		if !in.known {
-			return errNoCluster
-		}
 		in.state.publish(newView(in.cluster, in.byID))
 	}
 	if in.reset {
