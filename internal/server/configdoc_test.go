@@ -1,7 +1,6 @@
 package server
 
 import (
-	"flag"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -11,9 +10,9 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-)
 
-var update = flag.Bool("update", false, "write docs/configuration.md anew")
+	"github.com/lanyard-id/lanyard/internal/cloudtest"
+)
 
 const configDoc = "../../docs/configuration.md"
 
@@ -21,7 +20,7 @@ const configDoc = "../../docs/configuration.md"
 // field, and every field says something.
 func TestConfigurationPage(t *testing.T) {
 	want := configPage(t)
-	if *update {
+	if cloudtest.Updating() {
 		if err := os.WriteFile(configDoc, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -22,31 +22,14 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/cloudtest"
 	"github.com/lanyard-id/lanyard/internal/store"
 )
-
-// lockedBuffer is a log that is read while it is written.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
 
 // running is a cloud under test.
 type running struct {
 	*Server
-	logs *lockedBuffer
+	logs *cloudtest.Log
 	stop func() error
 }
 
@@ -54,7 +37,7 @@ type running struct {
 func start(t *testing.T, dir string, change func(*Config)) *running {
 	t.Helper()
 	cfg := UpDefaults(dir)
-	logs := &lockedBuffer{}
+	logs := &cloudtest.Log{}
 	log, err := NewLogger(logs, "debug", "text")
 	if err != nil {
 		t.Fatal(err)
