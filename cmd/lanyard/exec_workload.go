@@ -40,14 +40,22 @@ func (f *workloadFlags) check() error {
 		}
 		return nil
 	}
-	namespace, name, ok := strings.Cut(f.serviceAccount, "/")
-	if !ok || namespace == "" || name == "" || strings.ContainsAny(name, "/:") || strings.Contains(namespace, ":") {
-		return fmt.Errorf("--service-account %q is not NAMESPACE/NAME", f.serviceAccount)
+	if _, _, err := splitServiceAccount(f.serviceAccount); err != nil {
+		return err
 	}
 	if f.issuer == "" || f.signingKey == "" {
 		return errors.New("--service-account needs --issuer and --signing-key: the cloud checks the token by the issuer's published keys")
 	}
 	return nil
+}
+
+// splitServiceAccount reads the flag --service-account.
+func splitServiceAccount(account string) (namespace, name string, err error) {
+	namespace, name, ok := strings.Cut(account, "/")
+	if !ok || namespace == "" || name == "" || strings.ContainsAny(name, "/:") || strings.Contains(namespace, ":") {
+		return "", "", fmt.Errorf("--service-account %q is not NAMESPACE/NAME", account)
+	}
+	return namespace, name, nil
 }
 
 // pod is what a workload finds: a file with its token, replaced in time.
@@ -68,7 +76,10 @@ func (f *workloadFlags) project(ctx context.Context, dir string) (*pod, error) {
 		return nil, fmt.Errorf("the signing key %s: %w", f.signingKey, err)
 	}
 	p := &pod{file: filepath.Join(dir, "azure-identity-token")}
-	namespace, name, _ := strings.Cut(f.serviceAccount, "/")
+	namespace, name, err := splitServiceAccount(f.serviceAccount)
+	if err != nil {
+		return nil, err
+	}
 	write := func() error {
 		text, err := signer.Token(namespace, name, exchangeAudience, time.Now(), tokenLifetime)
 		if err != nil {

@@ -84,9 +84,11 @@ Exit codes: 0 success, 1 failure, 2 a command line that was not understood.`,
 	root.AddGroup(
 		&cobra.Group{ID: "cloud", Title: "Running a cloud:"},
 		&cobra.Group{ID: "use", Title: "Using a cloud:"},
+		&cobra.Group{ID: "kubernetes", Title: "With Kubernetes:"},
 		&cobra.Group{ID: "manage", Title: "Managing a cloud:"},
 	)
 	root.AddCommand(newUp(), newServe(), newEnv(), newExec(), newToken(), newApp(), newClock(), newVersion())
+	root.AddCommand(newIssuer(), newJWKS())
 	root.AddCommand(newTenant(), newSubscription(), newKeys(), newBackup(), newSealingKey())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()

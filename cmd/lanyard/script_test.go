@@ -28,14 +28,21 @@ func TestScript(t *testing.T) {
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("XDG_DATA_HOME", filepath.Join(e.WorkDir, "xdg"))
+			e.Values[kubernetesKey{}] = &kubernetesAPI{}
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"ready": ready,
-			"field": field,
-			"hold":  hold,
-			"mode":  mode,
-			"term":  term,
+			"certificate": certificate,
+			"eventually":  eventually,
+			"field":       field,
+			"freeport":    freeport,
+			"hold":        hold,
+			"keyfile":     keyfile,
+			"kubernetes":  kubernetes,
+			"listening":   listening,
+			"mode":        mode,
+			"ready":       ready,
+			"term":        term,
 		},
 		RequireExplicitExec: true,
 	})

@@ -43,7 +43,7 @@ const (
 	// maxURL is the length of a federated credential's issuer, in characters.
 	maxURL = 600
 	// certificateLeft is how long a certificate should be good still.
-	certificateLeft = 7 * 24 * time.Hour
+	certificateLeft = 24 * time.Hour
 	// longestKept is the most that a new key should take to be known.
 	longestKept = 24 * time.Hour
 )
@@ -60,7 +60,8 @@ func (r *report) add(check string, s Severity, mend, format string, args ...any)
 }
 
 // Judge says what Entra, and this cloud, make of an issuer, by what it publishes.
-func Judge(i *token.Inspection, now time.Time) []Finding {
+// own is for an issuer of this cloud's, which nobody else needs to reach.
+func Judge(i *token.Inspection, own bool, now time.Time) []Finding {
 	var r report
 	if err := token.CheckIssuerURL(i.Issuer); err != nil {
 		r.add("issuer", Failure, "give API servers an https URL by --service-account-issuer, without user name, query and fragment", "%v", err)
@@ -73,14 +74,16 @@ func Judge(i *token.Inspection, now time.Time) []Finding {
 	}
 	r.discovery(i)
 	r.keySet(i)
-	r.reach(i, now)
+	if !own {
+		r.reach(i, now)
+	}
 	return r
 }
 
 // discovery judges the discovery document.
 func (r *report) discovery(i *token.Inspection) {
 	const check = "discovery document"
-	publish := "publish it there, for instance by `lanyard issuer publish`"
+	publish := "let it be found there: `lanyard issuer publish` makes it, and can serve it"
 	switch {
 	case i.Discovery.Bytes == 0 || i.Err != nil && i.StatedIssuer == "" && i.KeysURL == "":
 		r.add(check, Failure, publish, "%v", i.Err)

@@ -123,13 +123,13 @@ func TestJudge(t *testing.T) {
 	} {
 		p := publish(t, good)
 		test.change(p)
-		wantFindings(t, name, Judge(p.inspect(t), start), test.want...)
+		wantFindings(t, name, Judge(p.inspect(t), false, start), test.want...)
 	}
 	for issuer, want := range map[string]string{
 		"http://oidc.example":                             "error issuer: the issuer is not usable: it is not https",
 		"https://127.0.0.1:1/" + strings.Repeat("a", 600): "error issuer: the issuer has 620 characters",
 	} {
-		findings := Judge(token.Inspect(t.Context(), token.InspectConfig{}, issuer), start)
+		findings := Judge(token.Inspect(t.Context(), token.InspectConfig{}, issuer), false, start)
 		if got := bad(findings); len(got) == 0 || !strings.HasPrefix(got[0], want) {
 			t.Errorf("%s: %q", issuer, got)
 		}
@@ -153,13 +153,18 @@ func TestJudgeReach(t *testing.T) {
 		i := &token.Inspection{Issuer: issuerURL, StatedIssuer: issuerURL, KeysURL: "https://oidc.example/k", Discovery: good}
 		test.change(&i.Discovery)
 		var got []Severity
-		for _, f := range Judge(i, start) {
+		for _, f := range Judge(i, false, start) {
 			if f.Check == "reach" {
 				got = append(got, f.Severity)
 			}
 		}
 		if diff := cmp.Diff(test.want, got); diff != "" {
 			t.Errorf("%s: %s", name, diff)
+		}
+		for _, f := range Judge(i, true, start) {
+			if f.Check == "reach" {
+				t.Errorf("%s: of an issuer of the cloud's own: %s", name, f.Message)
+			}
 		}
 	}
 }

@@ -36,8 +36,9 @@ var keyID = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
 
 // Directory is a directory that holds an issuer's signing keys and the state of
 // their rotation. The state file says which keys there are; a key's files are
-// written before it is in there and deleted after it is out, so that a step that
-// is broken off has been taken or not. Steps exclude each other by a lock.
+// written before it is in there, and its private half deleted after it is out, so
+// that a step that is broken off has been taken or not. Steps exclude each other
+// by a lock.
 type Directory struct {
 	path string
 	now  func() time.Time
@@ -288,7 +289,9 @@ func (d *Directory) Confirm() (State, error) {
 	return d.step(func(s State) (State, error) { return s.Confirm(d.now()) })
 }
 
-// Retire is [State.Retire], and deletes the files of the keys that went.
+// Retire is [State.Retire], and deletes the private keys that went, those that
+// certainly no API server signs with. The public files stay: an API server that
+// is started with its former flags could not start without them.
 func (d *Directory) Retire(id string, force bool) (s State, gone []Key, err error) {
 	s, err = d.step(func(s State) (State, error) {
 		var after State
@@ -299,10 +302,11 @@ func (d *Directory) Retire(id string, force bool) (s State, gone []Key, err erro
 		return s, nil, err
 	}
 	for _, k := range gone {
-		for _, file := range []string{d.PrivateFile(k.ID), d.PublicFile(k.ID)} {
-			if e := os.Remove(file); e != nil && !errors.Is(e, fs.ErrNotExist) {
-				err = errors.Join(err, fmt.Errorf("the key %s is retired, but its file is still there: delete it: %w", k.ID, e))
-			}
+		if k.Phase == Replaced && k.LastSigned.IsZero() {
+			continue
+		}
+		if e := os.Remove(d.PrivateFile(k.ID)); e != nil && !errors.Is(e, fs.ErrNotExist) {
+			err = errors.Join(err, fmt.Errorf("the key %s is retired, but its private half is still there: delete it: %w", k.ID, e))
 		}
 	}
 	return s, gone, err
@@ -329,8 +333,9 @@ func (d *Directory) Documents() (Documents, error) {
 	return NewDocuments(s.Issuer, keys)
 }
 
-// Strays are files of keys that the state does not know: of a step that was
-// broken off, or of one that was retired and could not be deleted.
+// Strays are files of keys that the state does not know: retired ones, of which
+// an API server may still be started with the public file, and those of a step
+// that was broken off.
 func (d *Directory) Strays(s State) ([]string, error) {
 	entries, err := os.ReadDir(d.path)
 	if err != nil {

@@ -113,8 +113,14 @@ func TestDirectoryRotation(t *testing.T) {
 	if len(gone) != 1 || gone[0].ID != first.ID {
 		t.Errorf("%v", gone)
 	}
-	if diff := cmp.Diff([]string{"sa-" + second.ID + ".key", "sa-" + second.ID + ".pub", "state.json"}, files(t, d)); diff != "" {
+	// An API server that is started with its former flags still finds the file.
+	left := []string{"sa-" + second.ID + ".key", "sa-" + second.ID + ".pub", "sa-" + first.ID + ".pub", "state.json"}
+	slices.Sort(left)
+	if diff := cmp.Diff(left, files(t, d)); diff != "" {
 		t.Error(diff)
+	}
+	if strays, err := d.Strays(s); err != nil || !slices.Equal(strays, []string{d.PublicFile(first.ID)}) {
+		t.Errorf("%v, %v", strays, err)
 	}
 	again, err := d.State()
 	if diff := cmp.Diff(s, again); diff != "" || err != nil {
@@ -198,6 +204,35 @@ func TestBrokenOff(t *testing.T) {
 	}
 	if s, err = d.Prepare(0); err != nil || len(s.Keys) != 2 {
 		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// By force a key goes that API servers may still sign with: they must be able to
+// start until they have their new flags.
+func TestForcedRetirementKeepsWhatIsInUse(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	d := openDirectory(t, c)
+	s, err := d.Init(InitOptions{Issuer: issuerURL, SigningKey: privatePEM(0), Lead: time.Second})
+	try(t, s, err)
+	s, err = d.Prepare(0)
+	try(t, s, err)
+	c.advance(time.Second)
+	s, err = d.Activate()
+	try(t, s, err)
+	s, gone, err := d.Retire("", true)
+	s = try(t, s, err)
+	if len(gone) != 1 || len(s.Keys) != 1 || len(files(t, d)) != 5 {
+		t.Errorf("%v, %+v, %v", gone, s, files(t, d))
+	}
+	s, err = d.Prepare(0)
+	s = try(t, s, err)
+	k, _ := s.In(Prepared)
+	if _, _, err := d.Retire(k.ID, false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(d.PrivateFile(k.ID)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the private half of a key that never signed: %v", err)
 	}
 }
 

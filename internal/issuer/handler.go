@@ -133,6 +133,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(d.content))
 }
 
+// Documents gives what is served now.
+func (h *Handler) Documents() Documents { return h.now.Load().Documents }
+
 // Paths gives the paths that are served.
 func (h *Handler) Paths() []string {
 	var paths []string
