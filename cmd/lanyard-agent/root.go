@@ -62,7 +62,7 @@ Exit codes: 0 success, 1 failure, 2 a command line that was not understood.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newWebhook(), newProxy(), newProxyInit(), newVersion())
+	root.AddCommand(newWebhook(), newProxy(), newProxyInit(), newTokenProxy(), newVersion())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	return root

@@ -64,6 +64,9 @@ type Request struct {
 	// Claims and ClientInfo are sent where they are not empty: claims that the
 	// token is to have, and whether the client wants to know itself.
 	Claims, ClientInfo string
+	// CorrelationID names the request in the token service's log and answer; ""
+	// leaves that to the service.
+	CorrelationID string
 }
 
 // Scope is the scope of all that a client may do at a resource. A slash at the
@@ -176,7 +179,7 @@ func (c *Client) Do(ctx context.Context, r Request) (*Answer, error) {
 			return nil, err
 		}
 		form.Set("client_assertion", assertion)
-		return c.post(ctx, endpoint, form)
+		return c.post(ctx, endpoint, r.CorrelationID, form)
 	})
 }
 
@@ -216,7 +219,7 @@ func (c *Client) assertion() (string, error) {
 }
 
 // post sends one request.
-func (c *Client) post(ctx context.Context, endpoint string, form url.Values) (*Answer, error) {
+func (c *Client) post(ctx context.Context, endpoint, correlation string, form url.Values) (*Answer, error) {
 	transport, err := c.transport()
 	if err != nil {
 		return nil, err
@@ -230,6 +233,10 @@ func (c *Client) post(ctx context.Context, endpoint string, form url.Values) (*A
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("Accept", "application/json")
 	r.Header.Set("User-Agent", c.cfg.UserAgent)
+	if correlation != "" {
+		r.Header.Set("client-request-id", correlation)
+		r.Header.Set("return-client-request-id", "true")
+	}
 	response, err := transport.RoundTrip(r) // the transport follows no redirects
 	if err != nil {
 		return nil, fmt.Errorf("asking %s: %w", c.base.Host, err)
