@@ -21,33 +21,14 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/arm"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
-)
 
-// environment is the environment file, read as any script would read it.
-type environment struct {
-	Listen         string `json:"listen"`
-	TenantID       string `json:"tenantId"`
-	SubscriptionID string `json:"subscriptionId"`
-	Domain         string `json:"domain"`
-	CAFile         string `json:"caFile"`
-	Proxy          string `json:"proxy"`
-	Endpoints      struct {
-		ResourceManager string `json:"resourceManager"`
-		ActiveDirectory string `json:"activeDirectory"`
-		Graph           string `json:"graph"`
-		VaultSuffix     string `json:"vaultSuffix"`
-	} `json:"endpoints"`
-	Bootstrap struct {
-		ClientID     string `json:"clientId"`
-		ClientSecret string `json:"clientSecret"`
-		ObjectID     string `json:"objectId"`
-	} `json:"bootstrap"`
-}
+	"github.com/lanyard-id/lanyard/e2e/environment"
+)
 
 // world is the one cloud of the test run, with a cluster's issuer that it trusts.
 var world struct {
 	bin     string
-	env     environment
+	env     environment.File
 	cluster *issuer
 }
 
@@ -89,11 +70,7 @@ func runWorld(m *testing.M) (code int, err error) {
 	}
 	defer func() { err = errors.Join(err, stop()) }()
 	envFile := filepath.Join(data, "env.json")
-	raw, err := os.ReadFile(envFile)
-	if err != nil {
-		return 1, err
-	}
-	if err := json.Unmarshal(raw, &world.env); err != nil {
+	if world.env, err = environment.Read(envFile); err != nil {
 		return 1, err
 	}
 	if err := adopt(lanyard, envFile); err != nil {

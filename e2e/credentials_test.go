@@ -17,6 +17,8 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+
+	"github.com/lanyard-id/lanyard/e2e/environment"
 )
 
 // keyCredential is a certificate as az registers it.
@@ -150,9 +152,9 @@ func TestCertificateOfOldMSAL(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var env environment
-	if text, err := os.ReadFile(envFile); err != nil || json.Unmarshal(text, &env) != nil {
-		t.Fatal("the environment file cannot be read")
+	env, err := environment.Read(envFile)
+	if err != nil {
+		t.Fatal(err)
 	}
 	certificate, key := clientCertificate(t)
 	cmd := exec.CommandContext(testContext(t), "/usr/bin/python3", "-c", `

@@ -25,13 +25,15 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/resources/armresources"
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
 	"github.com/google/uuid"
+
+	"github.com/lanyard-id/lanyard/e2e/environment"
 )
 
 // rehearsal is a cloud that takes Azure's time, beside that of the other tests.
 // This process has the other one's proxy and roots for good, so that clients are
 // given a transport of their own; nothing else of the SDK is changed.
 type rehearsal struct {
-	environment
+	environment.File
 	imds    string
 	envFile string
 	http    *http.Client
@@ -57,18 +59,10 @@ func newRehearsal(t *testing.T, flags ...string) *rehearsal {
 		}
 	})
 	r := &rehearsal{envFile: filepath.Join(dir, "data", "env.json")}
-	raw, err := os.ReadFile(r.envFile)
-	if err != nil {
+	if r.File, err = environment.Read(r.envFile); err != nil {
 		t.Fatal(err)
 	}
-	var more struct{ Endpoints struct{ IMDS string } }
-	if err := json.Unmarshal(raw, &r.environment); err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(raw, &more); err != nil {
-		t.Fatal(err)
-	}
-	r.imds = more.Endpoints.IMDS
+	r.imds = r.Endpoints.IMDS
 	ca, err := os.ReadFile(r.CAFile)
 	if err != nil {
 		t.Fatal(err)

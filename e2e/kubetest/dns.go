@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -51,9 +50,12 @@ func (c *Cluster) dnsConfiguration() []byte {
 `, c.control.admin)
 	for _, name := range slices.Sorted(maps.Keys(c.options.Names)) {
 		zone, below := strings.CutPrefix(strings.TrimSuffix(name, "."), "*.")
-		match := "^" + regexp.QuoteMeta(zone) + "[.]$"
+		// A Corefile's quotes keep backslashes as they are: none are used.
+		match := strings.ReplaceAll(zone+".", ".", "[.]") + "$"
 		if below {
-			match = "[.]" + regexp.QuoteMeta(zone) + "[.]$"
+			match = "[.]" + match
+		} else {
+			match = "^" + match
 		}
 		fmt.Fprintf(&out, `	template IN A %[1]s {
 		match %[2]q
@@ -97,6 +99,8 @@ func (c *Cluster) resolving(ctx context.Context) error {
 	resolver := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return c.control.Dial(ctx, network, netip.AddrPortFrom(controlAddress, 53).String())
 	}}
+	ctx, cancel := context.WithTimeout(ctx, podTimeout)
+	defer cancel()
 	return c.poll(ctx, "the DNS to answer", func(ctx context.Context) (bool, string) {
 		for name, address := range wanted {
 			asked := strings.Replace(name, "*.", "kubetest.", 1)

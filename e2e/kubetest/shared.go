@@ -2,6 +2,7 @@ package kubetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -23,6 +24,9 @@ type Shared struct {
 	Options Options
 	// Ready prepares the cluster for the package's tests, where it is not nil.
 	Ready func(context.Context, *Cluster) error
+	// Done ends what Ready began, before the cluster ends, where it is not nil. It
+	// is called if Ready was, even if that failed.
+	Done func() error
 
 	mu      sync.Mutex
 	cluster *Cluster
@@ -37,7 +41,11 @@ func (s *Shared) Main(m *testing.M) int {
 	if s.cluster == nil {
 		return code
 	}
-	if err := s.cluster.Close(); err != nil {
+	var err error
+	if s.Done != nil {
+		err = s.Done()
+	}
+	if err := errors.Join(err, s.cluster.Close()); err != nil {
 		fmt.Fprintln(os.Stderr, "kubetest: ending the cluster:", err)
 		return max(code, 1)
 	}
