@@ -39,6 +39,9 @@ func (c Cloud) Graph() string { return "https://" + c.hostPort("graph") }
 // OIDC is the base URL below which the issuers of attached clusters lie.
 func (c Cloud) OIDC() string { return "https://" + c.hostPort("oidc") }
 
+// Agents is the base URL of the channel to the agents of attached clusters.
+func (c Cloud) Agents() string { return "https://" + c.hostPort("agents") }
+
 // Portal is the base URL of the web console.
 func (c Cloud) Portal() string { return "https://" + c.hostPort("console") }
 

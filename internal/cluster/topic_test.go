@@ -1,0 +1,140 @@
+package cluster
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/lanyard-id/lanyard/internal/channel"
+)
+
+// takeLines brings what was written to an agent into what it knows, as an agent
+// does.
+func takeLines(t *rapid.T, known map[string]channel.Credential, lines []byte) (reset bool, revision int64) {
+	for line := range bytes.Lines(lines) {
+		var c channel.Change
+		if err := json.Unmarshal(line, &c); err != nil {
+			t.Fatal(err)
+		}
+		switch c.Kind {
+		case channel.KindReset:
+			reset = true
+			clear(known)
+		case channel.KindCredential:
+			known[c.Credential.ID] = *c.Credential
+		case channel.KindCredentialGone:
+			delete(known, c.Credential.ID)
+		case channel.KindSynced:
+			revision = c.Revision
+		}
+	}
+	return reset, revision
+}
+
+// TestTopicModel: an agent that reads every group, or resumes from where it last
+// was synced, knows what the topic knows; and what is kept of the past is bounded.
+func TestTopicModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		tp := &topic{history: "h", revision: 1, wake: make(chan struct{})}
+		state := map[string]channel.Credential{}
+		tp.take(channel.Cluster{ID: "c"}, maps.Clone(state))
+		ts := &topics{}
+		// Agents that left at some revision, with what they knew.
+		type agent struct {
+			known    map[string]channel.Credential
+			revision int64
+		}
+		left := []agent{}
+		for range rapid.IntRange(1, 40).Draw(t, "changes") {
+			if rapid.Bool().Draw(t, "another revision") {
+				tp.revision++ // else two groups have the same
+			}
+			for range rapid.IntRange(0, 3).Draw(t, "credentials") {
+				id := fmt.Sprint(rapid.IntRange(0, 5).Draw(t, "id"))
+				if rapid.Bool().Draw(t, "gone") {
+					delete(state, id)
+				} else {
+					state[id] = channel.Credential{ID: id, Subject: fmt.Sprint(rapid.IntRange(0, 3).Draw(t, "subject"))}
+				}
+			}
+			tp.take(channel.Cluster{ID: "c"}, maps.Clone(state))
+			if rapid.Bool().Draw(t, "an agent comes") {
+				known := map[string]channel.Credential{}
+				lines, _, _, _ := ts.begin(tp, "", 0)
+				_, revision := takeLines(t, known, lines)
+				left = append(left, agent{known, revision})
+			}
+		}
+		if rapid.Bool().Draw(t, "much happens") {
+			for range keptGroups {
+				tp.revision++
+				tp.take(channel.Cluster{ID: fmt.Sprint(tp.revision)}, maps.Clone(state))
+			}
+		}
+		if len(tp.groups) > keptGroups || tp.bytes > keptBytes {
+			t.Fatalf("%d groups of %d bytes are kept", len(tp.groups), tp.bytes)
+		}
+		for _, a := range left {
+			lines, _, _, ok := ts.begin(tp, "h", a.revision)
+			if !ok {
+				t.Fatal("the topic has ended")
+			}
+			reset, revision := takeLines(t, a.known, lines)
+			if reset != (a.revision <= tp.forgotten) {
+				t.Fatalf("from %d, with all up to %d forgotten: reset %v", a.revision, tp.forgotten, reset)
+			}
+			if revision != tp.revision || !maps.EqualFunc(a.known, state, equalCredentials) {
+				t.Fatalf("from %d: knows %v at %d, want %v at %d", a.revision, a.known, revision, state, tp.revision)
+			}
+		}
+	})
+}
+
+// TestLaggingStreamIsCut: a stream whose next group is no more kept ends.
+func TestLaggingStreamIsCut(t *testing.T) {
+	tp := &topic{history: "h", revision: 1, wake: make(chan struct{})}
+	ts := &topics{}
+	tp.take(channel.Cluster{ID: "c"}, map[string]channel.Credential{})
+	_, at, _, _ := ts.begin(tp, "", 0)
+	for range keptGroups {
+		tp.revision++
+		tp.take(channel.Cluster{ID: fmt.Sprint(tp.revision)}, map[string]channel.Credential{})
+	}
+	if _, _, _, ok := ts.next(tp, at); !ok {
+		t.Fatal("a stream was cut for which all is kept")
+	}
+	tp.revision++
+	tp.take(channel.Cluster{}, map[string]channel.Credential{})
+	if _, _, _, ok := ts.next(tp, at); ok {
+		t.Fatal("a stream goes on behind what is kept")
+	}
+}
+
+// TestStreamsAreBounded: one cluster's agents leave room for others.
+func TestStreamsAreBounded(t *testing.T) {
+	ts := &topics{byID: map[string]*topic{}, byIssuer: map[string]map[*topic]struct{}{}}
+	enrolled := func(id string) *entry {
+		url := "https://oidc/" + id
+		return &entry{record: record{Cluster: Cluster{ID: id, IssuerEnabled: true, IssuerURL: url}, Enrolment: &enrolment{Issuer: url}}}
+	}
+	var one *topic
+	for range maxStreams {
+		if one = ts.join(enrolled("one")); one == nil {
+			t.Fatal("there is no room for a stream")
+		}
+	}
+	if ts.join(enrolled("one")) != nil {
+		t.Fatal("there is room for one too many")
+	}
+	if ts.join(enrolled("two")) == nil {
+		t.Fatal("another cluster has no room")
+	}
+	ts.leave(one)
+	if ts.join(enrolled("one")) == nil {
+		t.Fatal("a stream that ended left no room")
+	}
+}
