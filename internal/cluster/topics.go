@@ -54,8 +54,14 @@ func (ts *topics) clustersChanged(ids []string, revision int64) {
 		return
 	}
 	for _, id := range ids {
-		if t := ts.byID[id]; t != nil {
+		t := ts.byID[id]
+		if t == nil {
+			continue
+		}
+		if _, ok := ts.clusters.entry(id); ok {
 			t.outdate(revision)
+		} else {
+			ts.drop(t)
 		}
 	}
 }
