@@ -34,7 +34,7 @@ func Prepare(a Attachment, own map[string]any) (*Installation, error) {
 	if err != nil {
 		return nil, err
 	}
-	objects, err := c.render(release{Name: agentName, Namespace: a.Namespace, Service: manager}, merged(own, a.Values))
+	objects, err := c.render(release{Name: agentName, Namespace: a.Namespace, Service: manager}, MergeValues(own, a.Values))
 	if err != nil {
 		return nil, err
 	}

@@ -108,7 +108,7 @@ func (c *chart) functions() template.FuncMap {
 // render gives the chart's objects in the order in which they are to be made.
 // The values are the given ones over the chart's defaults.
 func (c *chart) render(r release, given map[string]any) ([]*unstructured.Unstructured, error) {
-	values := merged(c.defaults, given)
+	values := MergeValues(c.defaults, given)
 	if err := c.validate(values); err != nil {
 		return nil, err
 	}

@@ -27,7 +27,7 @@ func ReadValues(files, settings []string) (map[string]any, error) {
 		if err := yaml.UnmarshalStrict(content, &read); err != nil {
 			return nil, fmt.Errorf("values in %s: %w", file, err)
 		}
-		values = merged(values, read)
+		values = MergeValues(values, read)
 	}
 	for _, s := range settings {
 		if err := strvals.ParseInto(s, values); err != nil {
@@ -37,13 +37,13 @@ func ReadValues(files, settings []string) (map[string]any, error) {
 	return values, nil
 }
 
-// merged gives over on top of base: maps are merged, everything else is
+// MergeValues gives over on top of base: maps are merged, everything else is
 // replaced, and null takes away what base has, as in Helm. Neither is changed.
-func merged(base, over map[string]any) map[string]any {
+func MergeValues(base, over map[string]any) map[string]any {
 	out := make(map[string]any, len(base)+len(over))
 	for key, value := range base {
 		if m, ok := value.(map[string]any); ok {
-			value = merged(m, nil)
+			value = MergeValues(m, nil)
 		}
 		out[key] = value
 	}
@@ -54,9 +54,9 @@ func merged(base, over map[string]any) map[string]any {
 		case value == nil:
 			delete(out, key)
 		case isMap && wasMap:
-			out[key] = merged(old, inner)
+			out[key] = MergeValues(old, inner)
 		case isMap:
-			out[key] = merged(inner, nil)
+			out[key] = MergeValues(inner, nil)
 		default:
 			out[key] = value
 		}

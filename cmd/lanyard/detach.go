@@ -1,0 +1,318 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lanyard-id/lanyard/internal/attach"
+	"github.com/lanyard-id/lanyard/internal/azure"
+)
+
+// detachFlags are what `lanyard detach` is told.
+type detachFlags struct {
+	where   environmentFlags
+	cluster clusterFlags
+	place   clusterPlace
+	out     output
+
+	credentials, cloudOnly, dryRun, yes bool
+	timeout                             time.Duration
+}
+
+// newDetach makes `lanyard detach`.
+func newDetach() *cobra.Command {
+	var f detachFlags
+	cmd := &cobra.Command{
+		Use:     "detach NAME",
+		GroupID: "kubernetes",
+		Short:   "Take the agent out of a cluster, and the cluster out of the cloud",
+		Long: `Take the agent out of a Kubernetes cluster with everything that it and attach have
+put there, the webhook's configuration first, so that no pod waits for a webhook
+that is going; then delete the cluster's resource in the cloud, after which its
+tokens are refused. What would be done is shown first, and asked for on a terminal.
+
+Federated credentials that trust the cluster's issuer are listed, and stay unless
+--delete-federated-credentials is said. Without the cluster they give nothing; and
+no other cluster ever gets its issuer.`,
+		Example: `  lanyard detach shop --resource-group clusters
+  lanyard detach shop -g clusters --delete-federated-credentials --yes
+
+  # The cluster is no more
+  lanyard detach shop -g clusters --cloud-only`,
+		Args:    arguments("NAME"),
+		PreRunE: func(_ *cobra.Command, args []string) error { return f.check(args[0]) },
+		RunE:    func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
+	}
+	f.where.add(cmd)
+	f.cluster.add(cmd)
+	f.place.add(cmd)
+	fl := cmd.Flags()
+	fl.BoolVar(&f.credentials, "delete-federated-credentials", false, "delete the federated credentials that trust the cluster, too")
+	fl.BoolVar(&f.cloudOnly, "cloud-only", false, "leave the cluster alone: it is no more, or Helm has taken the agent out")
+	fl.BoolVar(&f.dryRun, "dry-run", false, "show what would be done, and do nothing")
+	fl.BoolVarP(&f.yes, "yes", "y", false, "do it without asking")
+	fl.DurationVar(&f.timeout, "timeout", 5*time.Minute, "how long to wait until everything is gone")
+	addOutput(cmd, &f.out)
+	return cmd
+}
+
+func (f *detachFlags) check(name string) error {
+	if f.timeout <= 0 {
+		return usageError{errors.New("--timeout is not positive")}
+	}
+	if f.cloudOnly && (f.cluster.kubeconfig != "" || f.cluster.context != "") {
+		return usageError{errors.New("--cloud-only asks no cluster: leave --kubeconfig and --context out")}
+	}
+	return f.place.check(name)
+}
+
+// detachRun is one run: what it found, and what it did.
+type detachRun struct {
+	*detachFlags
+	cmd  *cobra.Command
+	arm  *armClient
+	kube *attach.Cluster // nil with --cloud-only
+	id   azure.ResourceID
+
+	registered *connectedCluster // nil: it is not registered
+	removal    *attach.Removal
+	trusting   []trustingCredential
+	trusted    bool // there is a trusted issuer that attach made
+
+	done []string
+}
+
+// detachPlan is what a detach would do.
+type detachPlan struct {
+	ResourceID  string               `json:"resourceId"`
+	Context     string               `json:"context,omitempty"`
+	Objects     []attach.Object      `json:"objects"`
+	Kept        string               `json:"kept,omitempty"`
+	Pods        int                  `json:"pods"`
+	Cloud       []cloudChange        `json:"cloud"`
+	Credentials []trustingCredential `json:"federatedCredentials"`
+	// DeleteCredentials tells that the credentials go.
+	DeleteCredentials bool `json:"deleteFederatedCredentials"`
+}
+
+func (f *detachFlags) run(cmd *cobra.Command, name string) error {
+	ctx, stop := context.WithTimeoutCause(cmd.Context(), f.timeout, fmt.Errorf("%s are over (--timeout)", f.timeout))
+	defer stop()
+	r := &detachRun{detachFlags: f, cmd: cmd, removal: &attach.Removal{}}
+	env, _, err := f.where.load()
+	if err != nil {
+		return err
+	}
+	if !f.cloudOnly {
+		if r.kube, err = f.cluster.connect(); err != nil {
+			return err
+		}
+	}
+	if r.arm, err = newARMClient(ctx, env); err != nil {
+		return err
+	}
+	defer r.arm.close()
+	if err := r.look(ctx, name); err != nil {
+		return err
+	}
+	p := r.plan()
+	if f.dryRun {
+		if f.out.json() {
+			return printJSON(cmd.OutOrStdout(), p)
+		}
+		return p.print(cmd.OutOrStdout())
+	}
+	if len(p.Objects)+len(p.Cloud) == 0 {
+		return r.report(cmd.OutOrStdout(), p)
+	}
+	if err := p.print(cmd.ErrOrStderr()); err != nil {
+		return err
+	}
+	if err := confirm(cmd, f.yes, "Detach it?"); err != nil {
+		return err
+	}
+	doing, stop := context.WithTimeoutCause(cmd.Context(), f.timeout, fmt.Errorf("%s are over (--timeout)", f.timeout))
+	defer stop()
+	if err := r.do(doing); err != nil {
+		if len(r.done) > 0 {
+			err = fmt.Errorf("%w\nDone so far: %s. Run the same command again to go on", err, strings.Join(r.done, "; "))
+		}
+		return err
+	}
+	return r.report(cmd.OutOrStdout(), p)
+}
+
+// look reads the cluster and the cloud, and changes neither.
+func (r *detachRun) look(ctx context.Context, name string) error {
+	var err error
+	if r.id, err = r.place.id(r.arm, name); err != nil {
+		return err
+	}
+	if r.registered, err = r.arm.cluster(ctx, r.id); err != nil {
+		return err
+	}
+	if r.kube != nil {
+		if err := r.lookAtCluster(ctx); err != nil {
+			return err
+		}
+	}
+	if r.registered == nil {
+		return nil
+	}
+	if r.trusting, err = trustingCredentials(ctx, r.arm, r.registered.Properties.issuers()); err != nil {
+		return err
+	}
+	err = r.arm.do(ctx, http.MethodGet, "/providers/Lanyard.Directory/trustedIssuers/"+trustedIssuerName(r.id)+cloudVersion, nil, nil)
+	switch {
+	case err == nil:
+		r.trusted = true
+	// Who may not see it has not made it either.
+	case isCode(err, "ResourceNotFound", "NotFound", "AuthorizationFailed", "InvalidResourceNamespace", "InvalidResourceType"):
+	default:
+		return err
+	}
+	return nil
+}
+
+func (r *detachRun) lookAtCluster(ctx context.Context) error {
+	a, err := r.kube.Attachment(ctx)
+	if err != nil {
+		return err
+	}
+	if a != nil && !strings.EqualFold(a.ResourceID, r.id.String()) {
+		return fmt.Errorf("the cluster of the context %s is attached as %s: choose another context, or detach that", dash(r.kube.Name()), a.ResourceID)
+	}
+	if r.removal, err = r.kube.Removal(ctx); err != nil {
+		return err
+	}
+	if len(r.removal.Objects()) == 0 && r.registered != nil && r.registered.Properties.ConnectivityStatus == "Connected" {
+		return fmt.Errorf("the cluster of the context %s has no agent, and the cloud hears of one in %s: choose another context, or say --cloud-only", dash(r.kube.Name()), r.id.Name())
+	}
+	return nil
+}
+
+func (r *detachRun) plan() *detachPlan {
+	p := &detachPlan{
+		ResourceID: r.id.String(), Objects: r.removal.Objects(), Kept: r.removal.Kept, Pods: r.removal.Pods,
+		Cloud: []cloudChange{}, Credentials: r.trusting, DeleteCredentials: r.credentials,
+	}
+	if r.kube != nil {
+		p.Context = r.kube.Name()
+	}
+	if r.credentials {
+		for _, c := range r.trusting {
+			p.Cloud = append(p.Cloud, cloudChange{"delete", c.Resource})
+		}
+	}
+	if r.trusted {
+		p.Cloud = append(p.Cloud, cloudChange{"delete", "/providers/Lanyard.Directory/trustedIssuers/" + trustedIssuerName(r.id)})
+	}
+	if r.registered != nil {
+		p.Cloud = append(p.Cloud, cloudChange{"delete", r.id.String()})
+	}
+	return p
+}
+
+// print writes a plan for people.
+func (p *detachPlan) print(w io.Writer) error {
+	fmt.Fprintf(w, "In the cluster of the context %s:\n", dash(p.Context))
+	for _, o := range p.Objects {
+		fmt.Fprintf(w, "  delete %s\n", o)
+	}
+	if len(p.Objects) == 0 {
+		fmt.Fprintln(w, "  nothing")
+	}
+	if p.Kept != "" {
+		fmt.Fprintf(w, "  %s\n", p.Kept)
+	}
+	if p.Pods > 0 {
+		fmt.Fprintf(w, "  %d pods were set up by the webhook: they get no tokens any more; where they trust the cloud by a ConfigMap, their containers do not start again\n", p.Pods)
+	}
+	fmt.Fprintln(w, "\nIn the cloud:")
+	for _, c := range p.Cloud {
+		fmt.Fprintf(w, "  %s %s\n", c.Action, c.Resource)
+	}
+	if len(p.Cloud) == 0 {
+		fmt.Fprintln(w, "  nothing")
+	}
+	p.printKept(w)
+	_, err := fmt.Fprintln(w)
+	return err
+}
+
+// printKept names the federated credentials that stay: all of them or none.
+func (p *detachPlan) printKept(w io.Writer) {
+	if p.DeleteCredentials {
+		return
+	}
+	for _, c := range p.Credentials {
+		fmt.Fprintf(w, "  the federated credential of %s for %s stays: %s\n", c.Owner, dash(c.Subject), c.Resource)
+	}
+}
+
+// do does what the plan says, the cluster first: the cloud can be asked again
+// when the cluster is clean.
+func (r *detachRun) do(ctx context.Context) error {
+	did := func(step string) {
+		r.done = append(r.done, step)
+		fmt.Fprintln(r.cmd.ErrOrStderr(), step)
+	}
+	say := func(text string) { fmt.Fprintln(r.cmd.ErrOrStderr(), text) }
+	if r.kube != nil && len(r.removal.Objects()) > 0 {
+		err := r.kube.Remove(ctx, r.removal, func(o attach.Object) { say("deleted " + o.String()) }, say)
+		if err != nil {
+			return fmt.Errorf("taking the agent out: %w", err)
+		}
+		did("the agent is out of the cluster, and nothing is left there")
+	}
+	if r.credentials {
+		for _, c := range r.trusting {
+			if err := removeTrusting(ctx, r.arm, c); err != nil {
+				return fmt.Errorf("deleting the federated credential %s: %w", c.Resource, err)
+			}
+			did("deleted the federated credential " + c.Resource)
+		}
+	}
+	if r.trusted {
+		if _, err := r.arm.remove(ctx, "/providers/Lanyard.Directory/trustedIssuers/"+trustedIssuerName(r.id)+cloudVersion); err != nil {
+			return fmt.Errorf("deleting the trusted issuer: %w", err)
+		}
+		did("the issuer is trusted no more")
+	}
+	if r.registered == nil {
+		return nil
+	}
+	if _, err := r.arm.remove(ctx, r.id.String()+clusterVersion); err != nil {
+		return fmt.Errorf("deleting the cluster's resource: %w", err)
+	}
+	if again, err := r.arm.cluster(ctx, r.id); err != nil {
+		return err
+	} else if again != nil {
+		return fmt.Errorf("%s is still there: somebody has made it anew", r.id)
+	}
+	did("deleted " + r.id.String())
+	return nil
+}
+
+// report says what was done.
+func (r *detachRun) report(w io.Writer, p *detachPlan) error {
+	if r.out.json() {
+		return printJSON(w, p)
+	}
+	if len(p.Objects)+len(p.Cloud) == 0 {
+		_, err := fmt.Fprintf(w, "%s is not attached, and nothing is left of it.\n", r.id.Name())
+		return err
+	}
+	if _, err := fmt.Fprintf(w, "%s is detached.\n", r.id.Name()); err != nil {
+		return err
+	}
+	p.printKept(w)
+	return nil
+}
