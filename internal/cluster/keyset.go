@@ -38,6 +38,9 @@ const (
 // readKeys reads an uploaded JWK set, of public keys alone: those by which tokens
 // are accepted, and the IDs of those by which none is. The error is the client's.
 func readKeys(text []byte) (usable []token.VerificationKey, unusable []string, err error) {
+	if len(text) == 0 {
+		return nil, nil, errKeys("There are no keys: they are the JWK set that the API server publishes at /openid/v1/jwks.")
+	}
 	if len(text) > maxKeySetBytes {
 		return nil, nil, errKeys("The key set has %d bytes; at most %d are taken.", len(text), maxKeySetBytes)
 	}

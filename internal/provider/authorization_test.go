@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/cloudtest"
 )
 
 func TestParseFilter(t *testing.T) {
@@ -164,5 +165,66 @@ func TestAssignmentPages(t *testing.T) {
 		if n != 1 {
 			t.Errorf("%s was listed %d times", name, n)
 		}
+	}
+}
+
+// The last right to manage access at the root stays, by whatever request its end
+// is asked for: of the assignment, or of the identity that has it.
+func TestLastRootAdministratorStays(t *testing.T) {
+	t.Parallel()
+	for _, strict := range []bool{false, true} {
+		t.Run(fmt.Sprintf("strict %t", strict), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, strict)
+			const first, second, third = "4e900000-0000-0000-0000-000000000001", "4e900000-0000-0000-0000-000000000002", "4e900000-0000-0000-0000-000000000003"
+			stays := func(what, method, url, body string) {
+				t.Helper()
+				if a := w.send("owner", method, url, body); a.Status != http.StatusBadRequest || a.ErrorCode() != "CannotDeleteLastRbacAdminAssignment" ||
+					strings.Contains(a.Body, "to another service principal first") == strict {
+					t.Errorf("%s: %d %s", what, a.Status, a.Body)
+				}
+			}
+			goes := func(what, method, url string) {
+				t.Helper()
+				if a := w.send("owner", method, url, ""); a.Status != http.StatusOK {
+					t.Errorf("%s: %d %s", what, a.Status, a.Body)
+				}
+			}
+			w.Application(tenantID, "ops")
+			body := assignmentOf(azure.RoleOwner, w.oid("ops"))
+			w.put(assignmentURL("", first), body)
+			stays("the only assignment", http.MethodDelete, assignmentURL("", first), "")
+			stays("a condition", http.MethodPut, assignmentURL("", first), strings.Replace(body, `{"properties": {`,
+				`{"properties": {"condition": "!(ActionMatches{'Microsoft.Authorization/roleAssignments/write'})", "conditionVersion": "2.0", `, 1))
+
+			// Two identities, of which one is a machine's own.
+			principal := func(doc map[string]any, member string) string { return doc[member].(map[string]any)["principalId"].(string) }
+			w.put(groupURL("rg"), groupBody)
+			identity := identityURL("rg", "admin")
+			w.put(assignmentURL("", second), assignmentOf(azure.RoleUserAccessAdministrator, principal(w.put(identity, groupBody), "properties")))
+			goes("beside an identity's", http.MethodDelete, assignmentURL("", first))
+			stays("the identity's assignment", http.MethodDelete, assignmentURL("", second), "")
+			stays("the identity", http.MethodDelete, identity, "")
+			machine := strings.Replace(identityURL("rg", "vm"), "Microsoft.ManagedIdentity/userAssignedIdentities", "Microsoft.Compute/virtualMachines", 1)
+			made := w.put(machine, `{"location":"westeurope","identity":{"type":"SystemAssigned"}}`)
+			w.put(assignmentURL("", third), assignmentOf(azure.RoleOwner, principal(made, "identity")))
+			goes("beside a machine", http.MethodDelete, identity)
+			stays("the machine's identity", http.MethodPatch, machine, `{"identity":{"type":"None"}}`)
+			stays("the machine", http.MethodDelete, machine, "")
+			accepted := w.send("owner", http.MethodDelete, groupURL("rg"), "").Want(t, http.StatusAccepted)
+			var ended cloudtest.Answer
+			w.Eventually("the end of the group's deletion", func() bool {
+				ended = w.serve(w.Request("owner", http.MethodGet, accepted.Header.Get("Location"), ""))
+				return ended.Status != http.StatusAccepted
+			})
+			if ended.ErrorCode() != "CannotDeleteLastRbacAdminAssignment" {
+				t.Errorf("the group's deletion ended with %d %s", ended.Status, ended.Body)
+			}
+			if _, ok := w.Directory.Principal(tenantID, principal(made, "identity")); !ok {
+				t.Error("the last administrator is gone")
+			}
+			w.put(assignmentURL("", first), body)
+			goes("the machine, beside another", http.MethodDelete, machine)
+		})
 	}
 }

@@ -56,6 +56,7 @@ func cloudTenants(cfg Config) arm.Type {
 				func() (bool, error) { return cfg.Guard.DeleteTenant(step.Tx, id) },
 				func() (bool, error) { return arm.ForgetTenant(step.Tx, id) },
 				func() (bool, error) { done, err := cfg.Directory.ClearTenant(step.Tx, id); return !done, err },
+				func() (bool, error) { return cfg.Clusters.ForgetTenant(step.Tx, id) },
 			)
 		},
 	})

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/cluster"
 	"github.com/lanyard-id/lanyard/internal/directory"
 	"github.com/lanyard-id/lanyard/internal/rbac"
 	"github.com/lanyard-id/lanyard/internal/store"
@@ -30,6 +31,8 @@ type Config struct {
 	OperatorTenant string
 	// Keys are the cloud's signing keys.
 	Keys *token.Keys
+	// Clusters are the attached clusters and the trusted issuers.
+	Clusters *cluster.Clusters
 	// BackupNotes are kept in backups; they may be nil.
 	BackupNotes map[string]string
 	// Vaults removes the contents of purged vaults; nil where no Key Vault

@@ -10,6 +10,7 @@ import (
 	"github.com/lanyard-id/lanyard/internal/arm"
 	"github.com/lanyard-id/lanyard/internal/azure"
 	"github.com/lanyard-id/lanyard/internal/cloudtest"
+	"github.com/lanyard-id/lanyard/internal/cluster"
 	"github.com/lanyard-id/lanyard/internal/directory"
 )
 
@@ -26,9 +27,10 @@ const (
 // "owner" has Owner at the tenant root, and "foreigner" has it in another tenant.
 type testWorld struct {
 	*cloudtest.Cloud
-	strict  bool
-	engine  *arm.Engine
-	movable *Clock // nil: the cloud has no clock to move
+	strict   bool
+	clusters *cluster.Clusters
+	engine   *arm.Engine
+	movable  *Clock // nil: the cloud has no clock to move
 }
 
 func newWorld(tb testing.TB, strict bool) *testWorld {
@@ -54,10 +56,12 @@ func newWorld(tb testing.TB, strict bool) *testWorld {
 func (w *testWorld) open() {
 	w.TB.Helper()
 	var err error
+	w.clusters, err = cluster.Open(w.TB.Context(), cluster.Config{Store: w.Store, Audit: w.Audit, Cloud: w.Azure, Now: w.Clock.Now, Logger: w.Logger})
+	cloudtest.Must(w.TB, err)
 	w.engine, err = arm.New(arm.Config{
 		Types: Types(Config{
 			Store: w.Store, Directory: w.Directory, Guard: w.Guard, Cloud: w.Azure, Now: w.Clock.Now, Strict: w.strict, Logger: w.Logger,
-			OperatorTenant: tenantID, Keys: w.Keys, Clock: w.movable,
+			OperatorTenant: tenantID, Keys: w.Keys, Clusters: w.clusters, Clock: w.movable,
 		}),
 		Store: w.Store, Directory: w.Directory, Guard: w.Guard, Cloud: w.Azure, Now: w.Clock.Now, Strict: w.strict, Logger: w.Logger,
 		OperatorTenant: tenantID, Verifier: w.Verifier(), Locations: LocationNames(AzureLocations()),

@@ -47,6 +47,9 @@ func userAssignedIdentities(cfg Config) arm.Type {
 	}, arm.Hooks[identityProperties]{
 		Put: func(_ context.Context, p *arm.Put[identityProperties]) error { return putIdentity(cfg, p) },
 		Delete: func(_ context.Context, r *arm.Request, old *arm.Resource[identityProperties]) error {
+			if err := cfg.Guard.KeepAdministrator(r.Tx, old.TenantID, old.Properties.PrincipalID); err != nil {
+				return err
+			}
 			return cfg.Directory.DeletePrincipal(r.Tx, old.TenantID, old.Properties.PrincipalID)
 		},
 		Principal: func(p *identityProperties) (string, string) { return p.PrincipalID, p.ClientID },

@@ -60,6 +60,7 @@ func Types(cfg Config) []arm.Type {
 		privateDNSZones.define(),
 		virtualNetworkLinks.define(),
 		workspaces.define(),
+		connectedClusters(cfg),
 		vaults(cfg),
 		vaultAccessPolicies(cfg),
 		deletedVaults(cfg),
@@ -84,5 +85,6 @@ func cloudTypes(cfg Config) []arm.Type {
 		signingKeys(cfg),
 		sealingKeys(cfg),
 		backups(cfg),
+		trustedIssuers(cfg),
 	)
 }

@@ -21,6 +21,8 @@ const (
 	planeARM      plane = "arm"      // management.D
 	planeKeyVault plane = "keyvault" // {vault}.vault.D
 	planeGraph    plane = "graph"    // graph.D
+	planeIssuers  plane = "issuers"  // oidc.D: documents of the issuers of attached clusters
+	planeAgents   plane = "agents"   // agents.D: agents of attached clusters
 )
 
 // alias is one of Azure's own names under which a plane can answer.
@@ -83,6 +85,8 @@ func newRouter(cloud azure.Cloud) *router {
 			"sts." + d:        planeEntra,
 			"management." + d: planeARM,
 			"graph." + d:      planeGraph,
+			"oidc." + d:       planeIssuers,
+			"agents." + d:     planeAgents,
 			d:                 planeSelf,
 			"localhost":       planeSelf,
 		},
@@ -130,8 +134,7 @@ func hostname(host string) string {
 
 // unserved are hosts that Lanyard has a name for and this build no service.
 var unserved = map[string]string{
-	"console": "the web console", "oidc": "issuers of attached clusters",
-	"azurecr": "container registries", "blob": "blob storage",
+	"console": "the web console", "azurecr": "container registries", "blob": "blob storage",
 }
 
 // explain says why a host has no service, and which hosts have one.
@@ -144,6 +147,6 @@ func (r *router) explain(host string) string {
 			return fmt.Sprintf("This build of Lanyard does not serve %s, so there is nothing at %q.", what, clip(name, 256))
 		}
 	}
-	return fmt.Sprintf("No service of this cloud has the host name %q. There are login.%s, management.%s, graph.%s and {vault}.vault.%s, "+
-		"and the names that the configuration enables under aliases.", clip(name, 256), r.domain, r.domain, r.domain, r.domain)
+	return fmt.Sprintf("No service of this cloud has the host name %q. There are login.%s, management.%s, graph.%s, {vault}.vault.%s, oidc.%s and agents.%s, "+
+		"and the names that the configuration enables under aliases.", clip(name, 256), r.domain, r.domain, r.domain, r.domain, r.domain, r.domain)
 }

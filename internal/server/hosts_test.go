@@ -32,6 +32,9 @@ func TestRoute(t *testing.T) {
 		"vault.azure.net":              planeNone,
 		"management.azure.com":         planeNone,
 		"graph.d.test":                 planeGraph,
+		"oidc.d.test:8443":             planeIssuers,
+		"agents.d.test":                planeAgents,
+		"x.oidc.d.test":                planeNone,
 		"graph.microsoft.com":          planeNone,
 		"evil.example":                 planeNone,
 		"login.d.test.evil.example":    planeNone,
@@ -46,7 +49,7 @@ func TestRoute(t *testing.T) {
 	}
 	for host, want := range map[string]string{
 		"x.azurecr.d.test:1": "container registries", "a.blob.d.test": "blob storage",
-		"console.d.test": "console", "oidc.d.test": "issuers", "evil.example": `"evil.example"`,
+		"console.d.test": "console", "evil.example": `"evil.example"`,
 	} {
 		if got := r.explain(host); !strings.Contains(got, want) {
 			t.Errorf("explain(%q) = %q, want it to name %s", host, got, want)

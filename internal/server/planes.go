@@ -9,6 +9,7 @@ import (
 
 	"github.com/lanyard-id/lanyard/internal/arm"
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/cluster"
 	"github.com/lanyard-id/lanyard/internal/directory"
 	"github.com/lanyard-id/lanyard/internal/entra"
 	"github.com/lanyard-id/lanyard/internal/graph"
@@ -20,10 +21,11 @@ import (
 
 // core is what the planes share.
 type core struct {
-	dir     *directory.Directory
-	keys    *token.Keys
-	guard   *rbac.Guard
-	issuers *token.Issuers
+	dir      *directory.Directory
+	keys     *token.Keys
+	guard    *rbac.Guard
+	clusters *cluster.Clusters
+	issuers  *token.Issuers
 }
 
 // openCore opens what follows the store.
@@ -49,7 +51,10 @@ func (s *Server) openCore(ctx context.Context) (c core, err error) {
 	if err != nil {
 		return c, err
 	}
-	issuers := token.IssuersConfig{Now: s.cfg.Now, Logger: s.log, Tracer: s.tracer}
+	if c.clusters, err = cluster.Open(ctx, cluster.Config{Store: s.store, Audit: s.audit, Cloud: s.cloud, Now: s.cfg.Now, Logger: s.log}); err != nil {
+		return c, err
+	}
+	issuers := token.IssuersConfig{Local: c.clusters.Keys, Now: s.cfg.Now, Logger: s.log, Tracer: s.tracer}
 	if issuers.Allow, issuers.CAs, err = IssuerTrust(s.cfg.IssuerAllow, s.cfg.IssuerCAFile); err != nil {
 		return c, err
 	}
@@ -72,7 +77,7 @@ func (s *Server) openPlanes(ctx context.Context, c core, record bootstrapRecord,
 	types := provider.Config{
 		Store: s.store, Directory: c.dir, Guard: c.guard, Cloud: s.cloud, Locations: provider.AzureLocations(),
 		Now: s.cfg.Now, Logger: s.log, Strict: s.cfg.StrictAzure, Clock: s.clock,
-		OperatorTenant: record.TenantID, Keys: c.keys, BackupNotes: backupNotes(s.cloud, record, s.cfg.Version),
+		OperatorTenant: record.TenantID, Keys: c.keys, Clusters: c.clusters, BackupNotes: backupNotes(s.cloud, record, s.cfg.Version),
 	}
 	view, err := provider.FollowVaults(ctx, types)
 	if err != nil {
@@ -109,7 +114,16 @@ func (s *Server) openPlanes(ctx context.Context, c core, record bootstrapRecord,
 	if err != nil {
 		return nil, err
 	}
-	return map[plane]http.Handler{planeEntra: login, planeARM: engine, planeKeyVault: vault, planeGraph: people}, nil
+	s.agents, err = cluster.NewChannel(cluster.ChannelConfig{
+		Clusters: c.clusters, Directory: c.dir, Issuers: c.issuers, Logger: s.log, Registerer: reg,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return map[plane]http.Handler{
+		planeEntra: login, planeARM: engine, planeKeyVault: vault, planeGraph: people,
+		planeIssuers: c.clusters.Documents(), planeAgents: s.agents,
+	}, nil
 }
 
 // openGraph makes the plane of the directory.

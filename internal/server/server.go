@@ -14,6 +14,7 @@ import (
 
 	"github.com/lanyard-id/lanyard/internal/audit"
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/cluster"
 	"github.com/lanyard-id/lanyard/internal/provider"
 	"github.com/lanyard-id/lanyard/internal/proxy"
 	"github.com/lanyard-id/lanyard/internal/store"
@@ -50,6 +51,8 @@ type Server struct {
 	imds         *http.Server
 	// proxy is nil unless it is enabled.
 	proxy *proxy.Proxy
+	// agents is the plane whose answers go on until somebody ends them.
+	agents *cluster.Channel
 
 	// background goes on until its context ends: long-running operations,
 	// purges.
@@ -134,6 +137,7 @@ func (s *Server) open(ctx context.Context) error {
 		maxBody: s.cfg.Limits.RequestBodyKiB << 10,
 	}, isProbe))
 	s.https.TLSConfig = tlsConfig(certificate)
+	s.https.RegisterOnShutdown(s.agents.Close)
 	s.env = s.environment(record, bootstrap, caFile)
 	return s.openIMDS()
 }
@@ -292,7 +296,8 @@ func (s *Server) Run(ctx context.Context) error {
 	if errors.Is(cause, context.Canceled) {
 		s.linger()
 	}
-	// Then nothing new is taken, and what is under way is finished. The proxy
+	// Then nothing new is taken, and what is under way is finished; the streams of
+	// agents, which go on for ever, are ended (RegisterOnShutdown). The proxy
 	// stays meanwhile, since requests come through it; it goes next, and last
 	// the listener that tells how all this proceeds.
 	err := s.drain()
