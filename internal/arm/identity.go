@@ -208,9 +208,14 @@ func (w *writing) settlePrincipal(tx *store.Tx, old, rec *record) error {
 	return nil
 }
 
+// deletePrincipal ends a resource's own identity, if it has one; not that of the
+// tenant's last administrator.
 func (e *Engine) deletePrincipal(tx *store.Tx, tenantID, principalID string) error {
 	if principalID == "" {
 		return nil
+	}
+	if err := e.cfg.Guard.KeepAdministrator(tx, tenantID, principalID); err != nil {
+		return err
 	}
 	return e.cfg.Directory.DeletePrincipal(tx, tenantID, principalID)
 }

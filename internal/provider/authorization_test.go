@@ -198,14 +198,16 @@ func TestLastRootAdministratorStays(t *testing.T) {
 				`{"properties": {"condition": "!(ActionMatches{'Microsoft.Authorization/roleAssignments/write'})", "conditionVersion": "2.0", `, 1))
 
 			// Two identities, of which one is a machine's own.
-			principal := func(doc map[string]any, member string) string { return doc[member].(map[string]any)["principalId"].(string) }
+			principal := func(doc map[string]any, member string) string {
+				return doc[member].(map[string]any)["principalId"].(string)
+			}
 			w.put(groupURL("rg"), groupBody)
 			identity := identityURL("rg", "admin")
 			w.put(assignmentURL("", second), assignmentOf(azure.RoleUserAccessAdministrator, principal(w.put(identity, groupBody), "properties")))
 			goes("beside an identity's", http.MethodDelete, assignmentURL("", first))
 			stays("the identity's assignment", http.MethodDelete, assignmentURL("", second), "")
 			stays("the identity", http.MethodDelete, identity, "")
-			machine := strings.Replace(identityURL("rg", "vm"), "Microsoft.ManagedIdentity/userAssignedIdentities", "Microsoft.Compute/virtualMachines", 1)
+			machine := azure.ResourceGroupScope(subscriptionID, "rg").Resource("Microsoft.Compute", "virtualMachines", "vm").String() + "?api-version=2024-07-01"
 			made := w.put(machine, `{"location":"westeurope","identity":{"type":"SystemAssigned"}}`)
 			w.put(assignmentURL("", third), assignmentOf(azure.RoleOwner, principal(made, "identity")))
 			goes("beside a machine", http.MethodDelete, identity)

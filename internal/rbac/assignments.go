@@ -27,6 +27,8 @@ import (
 //     assignment
 //   - RoleAssignmentExists (409): the same under another name
 //   - RoleAssignmentLimitExceeded (400)
+//   - CannotDeleteLastRbacAdminAssignment (400): a condition on the last
+//     assignment by which an enabled service principal manages access at the root
 //
 // That the scope exists, and that the caller may write there, is the caller's
 // duty to check.
@@ -76,6 +78,11 @@ func (g *Guard) updateAssignment(tx *store.Tx, old, a Assignment) (Assignment, b
 	}
 	if a.Description == old.Description && a.Condition == old.Condition && a.ConditionVersion == old.ConditionVersion {
 		return old, false, nil
+	}
+	if a.Condition != "" && old.Condition == "" { // which takes as much as its deletion
+		if err := g.keepAdministration(tx, old); err != nil {
+			return Assignment{}, false, err
+		}
 	}
 	changed := old
 	changed.Description, changed.Condition, changed.ConditionVersion = a.Description, a.Condition, a.ConditionVersion
@@ -152,7 +159,8 @@ func (g *Guard) AssignmentIn(tx *store.Tx, tenantID, name string) (Assignment, e
 
 // DeleteAssignment removes a role assignment. An absent one is a 404
 // RoleAssignmentNotFound. The last Owner or User Access Administrator at a
-// subscription stays: 400 CannotDeleteLastRbacAdminAssignment.
+// subscription stays, and so does the last one at the root that is an enabled
+// service principal: 400 CannotDeleteLastRbacAdminAssignment.
 func (g *Guard) DeleteAssignment(tx *store.Tx, tenantID, name string) error {
 	a, err := g.AssignmentIn(tx, tenantID, name)
 	if err != nil {
@@ -168,6 +176,9 @@ func (g *Guard) DeleteAssignment(tx *store.Tx, tenantID, name string) error {
 			return azure.Errorf(http.StatusBadRequest, "CannotDeleteLastRbacAdminAssignment",
 				"Cannot delete the last RBAC admin assignment")
 		}
+	}
+	if err := g.keepAdministration(tx, a); err != nil {
+		return err
 	}
 	unindex(tx, a)
 	if s != "" {

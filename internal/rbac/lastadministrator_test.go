@@ -2,11 +2,14 @@ package rbac
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/directory"
 	"github.com/lanyard-id/lanyard/internal/store"
 )
 
@@ -101,6 +104,149 @@ func TestLastAdministratorIsGuarded(t *testing.T) {
 	wg.Wait()
 	if (errs[0] == nil) == (errs[1] == nil) || !errors.Is(errors.Join(errs...), errLast) {
 		t.Errorf("got %v and %v", errs[0], errs[1])
+	}
+}
+
+// The last assignment by which somebody can manage access at the root stays: it
+// is neither deleted nor put under a condition.
+func TestLastAdministrationStays(t *testing.T) {
+	const condition = "!(ActionMatches{'Microsoft.Authorization/roleAssignments/write'})"
+	for _, strict := range []bool{false, true} {
+		f := newFixture(t, func(c *Config) { c.Strict = strict })
+		message := "Cannot delete the last RBAC admin assignment"
+		if !strict {
+			message += ". It is the last by which an enabled service principal is Owner or User Access Administrator at '/'. " +
+				"Assign one of these roles at '/' to another service principal first."
+		}
+		first, second := f.identity("first").ObjectID, f.identity("second").ObjectID
+		last := f.grant(first, owner, "/")
+		stays := func(when string, err error) {
+			t.Helper()
+			t.Log(when)
+			wantError(t, err, 400, "CannotDeleteLastRbacAdminAssignment", message)
+		}
+		goes := func(when string, err error) {
+			t.Helper()
+			if err != nil {
+				t.Errorf("%s: %v", when, err)
+			}
+		}
+		conditioned := last
+		conditioned.Condition, conditioned.ConditionVersion = condition, "2.0"
+		constrain := func() error { _, _, err := f.put(conditioned); return err }
+		stays("alone", f.delete(last.Name))
+		stays("alone, in capitals", f.delete(strings.ToUpper(last.Name)))
+		stays("a condition", constrain())
+
+		// What gives nobody who can sign in the right counts for nothing, and goes.
+		group := f.group("admins", second).ObjectID
+		ofGroup, _, err := f.put(Assignment{Scope: azure.Root(), RoleDefinitionID: owner, PrincipalID: group})
+		goes("the group's", err)
+		others := []Assignment{
+			f.grant(alice, owner, "/"), ofGroup, f.grant(second, owner, sub), f.grant(second, reader, "/"),
+			f.grant(first, azure.RoleContributor, "/"),
+		}
+		constrained, _, err := f.put(Assignment{Scope: azure.Root(), RoleDefinitionID: owner, PrincipalID: second, Condition: condition, ConditionVersion: "2.0"})
+		goes("under a condition", err)
+		disabled := f.identity("disabled").ObjectID
+		others = append(others, constrained, f.grant(disabled, azure.RoleUserAccessAdministrator, "/"), f.grant(bob, owner, sub))
+		f.update(func(tx *store.Tx) error { return f.dir.SetDisabled(tx, contoso, disabled, true) })
+		stays("beside what does not count", f.delete(last.Name))
+		for _, a := range others[:len(others)-1] { // the last is the subscription's last
+			goes(a.RoleDefinitionID+" of "+a.PrincipalID, f.delete(a.Name))
+		}
+		stays("alone again", f.delete(last.Name))
+
+		// Another role of the same principal is enough, and another principal's.
+		twice := f.grant(first, azure.RoleUserAccessAdministrator, "/")
+		goes("one of two of its own", f.delete(last.Name))
+		stays("its other one", f.delete(twice.Name))
+		f.grant(second, owner, "/")
+		goes("beside another's", f.delete(twice.Name))
+		if d := f.check(callerOf(second), "Microsoft.Authorization/roleAssignments/write", false, "/"); !d.Allowed {
+			t.Errorf("who is left may not mend it: %s", d.Reason)
+		}
+		// Tenants are apart: another one's administrator is none here.
+		_, err = f.store.Update(t.Context(), func(tx *store.Tx) error { return f.KeepAdministrator(tx, fabrikam, second) })
+		goes("asked of another tenant", err)
+		_, err = f.store.Update(t.Context(), func(tx *store.Tx) error { return f.KeepAdministrator(tx, contoso, second) })
+		stays("the principal itself", err)
+	}
+}
+
+// However two administrators come to their end at the same time, by the end of
+// the assignment, by a condition, or by the principal's, one stays.
+func TestLastAdministrationIsGuarded(t *testing.T) {
+	const condition = "!(ActionMatches{'Microsoft.Authorization/roleAssignments/write'})"
+	ways := map[string]func(f *fixture, a Assignment) error{
+		"deleted": func(f *fixture, a Assignment) error { return f.delete(a.Name) },
+		"constrained": func(f *fixture, a Assignment) error {
+			a.Condition, a.ConditionVersion = condition, "2.0"
+			_, _, err := f.put(a)
+			return err
+		},
+		"disabled": func(f *fixture, a Assignment) error { return f.disable(a.PrincipalID) },
+	}
+	for one, first := range ways {
+		for other, second := range ways {
+			t.Run(one+" and "+other, func(t *testing.T) {
+				f := newFixture(t)
+				for i := range 5 {
+					a := f.grant(f.identity(fmt.Sprint("a", i)).ObjectID, owner, "/")
+					b := f.grant(f.identity(fmt.Sprint("b", i)).ObjectID, azure.RoleUserAccessAdministrator, "/")
+					// Whoever was left of those before makes room.
+					f.leave(a, b)
+					errs := make([]error, 2)
+					var wg sync.WaitGroup
+					wg.Go(func() { errs[0] = first(f, a) })
+					wg.Go(func() { errs[1] = second(f, b) })
+					wg.Wait()
+					if (errs[0] == nil) == (errs[1] == nil) {
+						t.Fatalf("got %v and %v", errs[0], errs[1])
+					}
+				}
+			})
+		}
+	}
+}
+
+// leave removes all assignments but those given.
+func (f *fixture) leave(keep ...Assignment) {
+	f.t.Helper()
+	all, err := f.ListAssignments(f.t.Context(), contoso)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for _, a := range all {
+		if !slices.ContainsFunc(keep, func(k Assignment) bool { return k.Name == a.Name }) {
+			if err := f.delete(a.Name); err != nil {
+				f.t.Fatal(err)
+			}
+		}
+	}
+}
+
+// Many administrators who cannot sign in do not make a deletion too large.
+func TestLastAdministrationAmongMany(t *testing.T) {
+	f := newFixture(t)
+	last := f.grant(f.identity("last").ObjectID, owner, "/")
+	for i := range 150 {
+		var user directory.Principal
+		f.update(func(tx *store.Tx) (err error) {
+			tenant, _ := f.dir.Tenant(contoso)
+			user, err = f.dir.CreateUser(tx, contoso, fmt.Sprintf("u%d@%s", i, tenant.DefaultDomain), "U")
+			return err
+		})
+		if _, _, err := f.put(Assignment{Scope: azure.Root(), RoleDefinitionID: owner, PrincipalID: user.ObjectID}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if e, ok := errors.AsType[*azure.Error](f.delete(last.Name)); !ok || e.Code != "CannotDeleteLastRbacAdminAssignment" {
+		t.Errorf("got %v", e)
+	}
+	f.grant(f.identity("another").ObjectID, owner, "/")
+	if err := f.delete(last.Name); err != nil {
+		t.Error(err)
 	}
 }
 
