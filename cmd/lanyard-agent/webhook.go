@@ -17,14 +17,15 @@ import (
 	"github.com/lanyard-id/lanyard/internal/workloadidentity"
 )
 
-// webhookFlags are upstream's flags, with its defaults, and --webhook-addr, which
-// upstream does not let choose.
+// webhookFlags are upstream's flags, with its defaults; --webhook-addr, which
+// upstream does not let choose; and --detect-unmutated-pods.
 type webhookFlags struct {
 	audience, certDir, tlsMinVersion     string
 	healthAddr, metricsAddr, webhookAddr string
 	metricsBackend, logLevel, kubeconfig string
 	customSuffix, customAudience         string
 	disableCertRotation, showVersion     bool
+	detect                               bool
 }
 
 // defaultNamespace is the webhook's own namespace where POD_NAMESPACE is not set.
@@ -54,10 +55,15 @@ Variables:
                                and "proxy-init" need fewer rights
   AZURE_KUBERNETES_*           the custom token endpoint (TOKEN_PROXY, SNI_NAME,
                                CA_DATA, CA_CONFIGMAP_NAME, CA_CTB_SIGNER_NAME,
-                               CA_CTB_LABEL_SELECTOR)
+                               CA_CTB_LABEL_SELECTOR; and CA_DATA_FILE, which is
+                               followed: until it is there, pods that ask for the
+                               endpoint are refused)
   POD_NAMESPACE                the webhook's namespace
                                (default ` + defaultNamespace + `)
-  KUBECONFIG                   the cluster, outside of it`,
+  POD_NAME                     the webhook's name in events (default: the host's)
+  KUBECONFIG                   the cluster, outside of it
+
+` + cloudHelp,
 		Example: `  # In the cluster
   lanyard-agent webhook
 
@@ -85,6 +91,7 @@ Variables:
 	fl.StringVar(&f.kubeconfig, "kubeconfig", "", "file that names the cluster (default $KUBECONFIG, then the cluster that the process is in)")
 	fl.StringVar(&f.customSuffix, "custom-token-endpoint-annotation-suffix", "", "suffix of the annotation azure.workload.identity/use-<suffix> that chooses the custom token endpoint")
 	fl.StringVar(&f.customAudience, "custom-token-endpoint-audience", "", "audience of tokens for the custom token endpoint")
+	fl.BoolVar(&f.detect, "detect-unmutated-pods", true, "report pods that ask for the webhook and run without what it adds: by an event, a metric and the log")
 	fl.BoolVar(&f.showVersion, "version", false, "print the version as JSON and exit")
 	mustComplete(cmd, "tls-min-version", "1.0", "1.1", "1.2", "1.3")
 	mustComplete(cmd, "log-level", "info", "debug", "trace", "all")
@@ -133,16 +140,23 @@ func (f *webhookFlags) config(stderr io.Writer) (controller.WebhookConfig, error
 	c := controller.WebhookConfig{
 		Kubernetes: cluster, Settings: settings,
 		Addr: f.webhookAddr, HealthAddr: f.healthAddr, MetricsAddr: f.metricsAddr,
-		TLSMinVersion: tlsVersion, Namespace: os.Getenv("POD_NAMESPACE"),
+		TLSMinVersion: tlsVersion, Namespace: os.Getenv("POD_NAMESPACE"), Instance: os.Getenv("POD_NAME"), Version: buildVersion(),
+		AuthorityFile: os.Getenv("LANYARD_CA_FILE"), Detect: f.detect,
 		Log: slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: level})),
 	}
 	if c.Namespace == "" {
 		c.Namespace = defaultNamespace
 	}
+	if c.Instance == "" {
+		if c.Instance, err = os.Hostname(); err != nil {
+			return none, err
+		}
+	}
 	if f.disableCertRotation {
 		c.CertDir = f.certDir
 	}
-	return c, nil
+	c.Channel, err = channelConfig(os.Getenv)
+	return c, err
 }
 
 // clusterConfig finds the cluster as kubectl does, and the one that the process

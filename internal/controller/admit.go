@@ -122,6 +122,12 @@ func (w *Webhook) decide(ctx context.Context, r *workloadidentity.ReviewRequest)
 	if !r.Creates() {
 		return none, nil
 	}
+	// The agent's own pods never need the agent: not even if someone has them ask
+	// for it, and it is the one that cannot answer.
+	if r.Namespace == w.namespace && r.Object.System() {
+		none.Warnings = []string{"the webhook leaves its own pods alone: remove the label " + workloadidentity.UseLabel}
+		return none, nil
+	}
 	settings := w.settings.Load()
 	if settings == nil {
 		return none, &workloadidentity.DenialError{Code: http.StatusServiceUnavailable, Message: "the webhook is starting: it does not know the cluster's version yet"}
@@ -130,7 +136,10 @@ func (w *Webhook) decide(ctx context.Context, r *workloadidentity.ReviewRequest)
 	if err != nil {
 		return none, w.lookupFailed(ctx, err)
 	}
-	m, err := workloadidentity.Decide(r.Object, sa, settings, nil)
+	m, err := workloadidentity.Decide(r.Object, sa, settings, w.link.federation())
+	if err == nil {
+		err = w.lead(ctx, r, m)
+	}
 	if err != nil {
 		w.log.InfoContext(ctx, "pod denied", "namespace", r.Namespace, "serviceAccount", sa.Name, "why", err)
 		return none, err

@@ -16,23 +16,63 @@ import (
 )
 
 // fakeAPI is as much of an API server as the webhook talks to: objects by their
-// path, optimistic locking, lists and watches. A real one needs a cluster, which
-// package tests do not have; what is proved here is the webhook's own conduct.
+// path, optimistic locking, lists and watches narrowed by name or label, merge
+// patches. A real one needs a cluster, which package tests do not have; what is
+// proved here is the webhook's own conduct.
 type fakeAPI struct {
 	*httptest.Server
 	mu       sync.Mutex
 	revision int
 	version  string // of the cluster
 	objects  map[string]map[string]any
-	watches  map[chan event]string // prefix of the paths that each watches
-	fail     map[string]int        // status with which a path fails
+	watches  map[chan event]selection
+	fail     map[string]int // status with which a path fails
 	gets     map[string]int
-	writes   int
+	writes   map[string]int
 }
 
 type event struct {
 	Type   string         `json:"type"`
 	Object map[string]any `json:"object"`
+}
+
+// selection is what a list or a watch asks for.
+type selection struct {
+	path        string
+	name, label string // "" for all; a label as key=value
+	metadata    bool   // and no more of the objects
+}
+
+func selectionOf(r *http.Request) selection {
+	name, _ := strings.CutPrefix(r.URL.Query().Get("fieldSelector"), "metadata.name=")
+	return selection{r.URL.Path, name, r.URL.Query().Get("labelSelector"), strings.Contains(r.Header.Get("Accept"), "PartialObjectMetadata")}
+}
+
+// has tells whether an object is asked for: one below the path, or, where that
+// names no namespace, one of any namespace.
+func (s selection) has(path string, object map[string]any) bool {
+	at, resource := s.path[:strings.LastIndex(s.path, "/")], s.path[strings.LastIndex(s.path, "/"):]
+	_, inAny, _ := strings.Cut(strings.TrimPrefix(path, at+"/namespaces/"), "/")
+	if !strings.HasPrefix(path, s.path+"/") && (!strings.HasPrefix(path, at+"/namespaces/") || !strings.HasPrefix("/"+inAny, resource+"/")) {
+		return false
+	}
+	meta := object["metadata"].(map[string]any)
+	if s.name != "" && meta["name"] != s.name {
+		return false
+	}
+	if key, value, ok := strings.Cut(s.label, "="); ok {
+		labels, _ := meta["labels"].(map[string]any)
+		return labels[key] == value
+	}
+	return true
+}
+
+// of is the form of an object that is asked for.
+func (s selection) of(object map[string]any) map[string]any {
+	if s.metadata {
+		return metadataOf(object)
+	}
+	return object
 }
 
 const (
@@ -44,8 +84,8 @@ const (
 func newFakeAPI(tb testing.TB) *fakeAPI {
 	tb.Helper()
 	f := &fakeAPI{
-		version: "v1.37.2", objects: map[string]map[string]any{}, watches: map[chan event]string{},
-		fail: map[string]int{}, gets: map[string]int{},
+		version: "v1.37.2", objects: map[string]map[string]any{}, watches: map[chan event]selection{},
+		fail: map[string]int{}, gets: map[string]int{}, writes: map[string]int{},
 	}
 	f.Server = httptest.NewServer(f)
 	tb.Cleanup(f.CloseClientConnections)
@@ -83,10 +123,9 @@ func (f *fakeAPI) remove(path string) {
 }
 
 func (f *fakeAPI) tell(path string, e event) {
-	e.Object = metadataOf(e.Object)
-	for ch, prefix := range f.watches {
-		if strings.HasPrefix(path, prefix) || (prefix == "/api/v1/serviceaccounts/" && strings.Contains(path, "/serviceaccounts/")) {
-			ch <- e
+	for ch, s := range f.watches {
+		if s.has(path, e.Object) {
+			ch <- event{e.Type, s.of(e.Object)}
 		}
 	}
 }
@@ -95,6 +134,19 @@ func (f *fakeAPI) get(path string) map[string]any {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return maps.Clone(f.objects[path])
+}
+
+// written counts the writes to paths with a prefix.
+func (f *fakeAPI) written(prefix string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := 0
+	for path, times := range f.writes {
+		if strings.HasPrefix(path, prefix) {
+			n += times
+		}
+	}
+	return n
 }
 
 func metadataOf(object map[string]any) map[string]any {
@@ -119,50 +171,74 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		fmt.Fprintf(w, `{"gitVersion":%q}`, f.version)
+	case f.document(w, path):
 	case r.URL.Query().Get("watch") != "":
 		f.watch(w, r)
-	case r.Method == http.MethodGet && slices.Contains([]string{"/api/v1/serviceaccounts", "/api/v1/namespaces/azwi/secrets", "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"}, path):
-		f.list(w, path)
+	case r.Method == http.MethodGet && slices.Contains(lists, path[strings.LastIndex(path, "/")+1:]):
+		f.list(w, r)
 	default:
 		f.object(w, r)
 	}
 }
 
-func (f *fakeAPI) under(path string) []map[string]any {
+// lists are the resources that are listed.
+var lists = []string{"serviceaccounts", "secrets", "mutatingwebhookconfigurations", "configmaps", "pods", "nodes"}
+
+// document serves an object of kind "document": one that is no resource.
+func (f *fakeAPI) document(w http.ResponseWriter, path string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	have := f.objects[path]
+	if have == nil || have["kind"] != "document" {
+		return false
+	}
+	answer(w, http.StatusOK, have["document"])
+	return true
+}
+
+func (f *fakeAPI) selected(s selection) []map[string]any {
 	var items []map[string]any
 	for _, p := range slices.Sorted(maps.Keys(f.objects)) {
-		if strings.HasPrefix(p, path+"/") || (path == "/api/v1/serviceaccounts" && strings.Contains(p, "/serviceaccounts/")) {
-			items = append(items, metadataOf(f.objects[p]))
+		if o := f.objects[p]; o["kind"] != "document" && s.has(p, o) {
+			items = append(items, s.of(o))
 		}
 	}
 	return items
 }
 
-func (f *fakeAPI) list(w http.ResponseWriter, path string) {
+func (f *fakeAPI) list(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	answer(w, http.StatusOK, map[string]any{
-		"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList",
-		"metadata": map[string]any{"resourceVersion": strconv.Itoa(f.revision)}, "items": f.under(path),
-	})
+	s := selectionOf(r)
+	items, meta := f.selected(s), map[string]any{"resourceVersion": strconv.Itoa(f.revision)}
+	if r.URL.Query().Get("limit") == "1" && len(items) > 1 {
+		meta["remainingItemCount"] = len(items) - 1
+		items = items[:1]
+	}
+	kind := map[string]any{"apiVersion": "v1", "kind": "PodList"}
+	if s.metadata {
+		kind = map[string]any{"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList"}
+	}
+	kind["metadata"], kind["items"] = meta, items
+	answer(w, http.StatusOK, kind)
 }
 
 func (f *fakeAPI) watch(w http.ResponseWriter, r *http.Request) {
-	path := r.URL.Path
 	w.Header().Set("Content-Type", "application/json")
 	events := make(chan event, 1000)
 	encoder := json.NewEncoder(w)
+	s := selectionOf(r)
 	f.mu.Lock()
 	if r.URL.Query().Get("sendInitialEvents") == "true" {
-		for _, o := range f.under(path) {
+		for _, o := range f.selected(s) {
 			encoder.Encode(event{"ADDED", o})
 		}
-		encoder.Encode(event{"BOOKMARK", map[string]any{
-			"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": map[string]any{
+		encoder.Encode(event{"BOOKMARK", s.of(map[string]any{
+			"apiVersion": "v1", "kind": "Pod", "metadata": map[string]any{
 				"resourceVersion": strconv.Itoa(f.revision), "annotations": map[string]any{"k8s.io/initial-events-end": "true"},
-			}}})
+			}})})
 	}
-	f.watches[events] = path + "/"
+	f.watches[events] = s
 	f.mu.Unlock()
 	defer func() {
 		f.mu.Lock()
@@ -189,7 +265,7 @@ func (f *fakeAPI) object(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.Path
 	var sent map[string]any
 	if r.Method != http.MethodGet {
-		f.writes++
+		f.writes[path]++
 		if err := json.NewDecoder(r.Body).Decode(&sent); err != nil {
 			status(w, http.StatusBadRequest, "BadRequest", err.Error())
 			return
@@ -206,9 +282,16 @@ func (f *fakeAPI) object(w http.ResponseWriter, r *http.Request) {
 			have = metadataOf(have)
 		}
 		answer(w, http.StatusOK, have)
+	case r.Method == http.MethodPatch && have != nil:
+		have = merge(have, sent)
+		f.store(path, have)
+		answer(w, http.StatusOK, have)
 	case r.Method == http.MethodPost && have != nil:
 		status(w, http.StatusConflict, "AlreadyExists", path+" exists")
 	case r.Method == http.MethodPost:
+		if _, in, ok := strings.Cut(path, "/namespaces/"); ok {
+			sent["metadata"].(map[string]any)["namespace"], _, _ = strings.Cut(in, "/")
+		}
 		f.store(path, sent)
 		answer(w, http.StatusCreated, sent)
 	case have == nil:
@@ -220,6 +303,27 @@ func (f *fakeAPI) object(w http.ResponseWriter, r *http.Request) {
 		f.store(path, sent)
 		answer(w, http.StatusOK, sent)
 	}
+}
+
+// merge is RFC 7396's, into a copy.
+func merge(into, patch map[string]any) map[string]any {
+	out := maps.Clone(into)
+	if out == nil {
+		out = map[string]any{}
+	}
+	for key, value := range patch {
+		part, ok := value.(map[string]any)
+		switch {
+		case value == nil:
+			delete(out, key)
+		case ok:
+			former, _ := out[key].(map[string]any)
+			out[key] = merge(former, part)
+		default:
+			out[key] = value
+		}
+	}
+	return out
 }
 
 func status(w http.ResponseWriter, code int, reason, message string) {

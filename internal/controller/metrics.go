@@ -19,6 +19,9 @@ type metrics struct {
 	certificateReads      prometheus.Counter
 	certificateReadErrors prometheus.Counter
 	ok, bad               prometheus.Counter
+	routeUp               *prometheus.GaugeVec   // by authority host
+	routeFailures         *prometheus.CounterVec // likewise
+	unmutated             prometheus.Gauge
 
 	mu         sync.RWMutex
 	namespaces map[string]prometheus.Observer
@@ -34,7 +37,7 @@ func newMetrics() *metrics {
 		Name:        "azwi_mutation_request",
 		Help:        "Distribution of how long it took for the azure-workload-identity mutation request, in seconds.",
 		ConstLabels: prometheus.Labels{"service_name": "webhook"},
-		Buckets:     []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3},
+		Buckets:     mutationBuckets(),
 	}, []string{"namespace"})
 	webhook := prometheus.Labels{"webhook": MutatePath}
 	latency := prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -58,9 +61,29 @@ func newMetrics() *metrics {
 	m.certificateReadErrors = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "certwatcher_read_certificate_errors_total", Help: "Times that the certificate files could not be read.",
 	})
+	m.routeUp = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "lanyard_webhook_route_up", Help: "Whether pods are led to the cloud by the authority host (1), or refused because they may be led elsewhere (0).",
+	}, []string{"authority_host"})
+	m.routeFailures = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "lanyard_webhook_route_failures_total", Help: "Checks of the route to the cloud by the authority host that failed.",
+	}, []string{"authority_host"})
+	m.unmutated = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "lanyard_webhook_unmutated_pods", Help: "Pods that ask for the webhook and run without what it adds.",
+	})
 	m.registry.MustRegister(m.mutations, latency, requests, m.inFlight, m.panics,
-		m.certificateReads, m.certificateReadErrors)
+		m.certificateReads, m.certificateReadErrors, m.routeUp, m.routeFailures, m.unmutated)
 	return m
+}
+
+// mutationBuckets are upstream's: in steps of the first digit up to a second.
+func mutationBuckets() []float64 {
+	var buckets []float64
+	for _, unit := range []float64{1000, 100, 10} { // one over it
+		for step := 1; step <= 9; step++ {
+			buckets = append(buckets, float64(step)/unit)
+		}
+	}
+	return append(buckets, 1, 1.5, 2, 2.5, 3)
 }
 
 // mutation is the observer of a namespace.

@@ -2,18 +2,14 @@ package controller
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/version"
-	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 
 	"github.com/lanyard-id/lanyard/internal/serving"
@@ -24,8 +20,16 @@ import (
 type WebhookConfig struct {
 	// Kubernetes reaches the API server. Required.
 	Kubernetes *rest.Config
-	// Settings are the operator's. NativeSidecar is found out from the cluster.
+	// Settings are the operator's. NativeSidecar is found out from the cluster, and
+	// a cloud's SubjectHashes from AuthorityFile.
 	Settings workloadidentity.Settings
+	// AuthorityFile holds the certificates of the cloud's authority, PEM. Required
+	// with a cloud in Settings and with Channel. It is followed.
+	AuthorityFile string
+	// Channel is the way to the cloud's knowledge of the cluster; nil without one.
+	Channel *ChannelConfig
+	// Detect looks for pods that should have been mutated and were not.
+	Detect bool
 	// Addr, HealthAddr and MetricsAddr are host:port to listen on. An empty
 	// health or metrics address, or "0", goes without.
 	Addr, HealthAddr, MetricsAddr string
@@ -36,6 +40,8 @@ type WebhookConfig struct {
 	TLSMinVersion uint16
 	// Namespace is the webhook's own. Required without CertDir.
 	Namespace string
+	// Instance names the replica in events, and Version the agent's release.
+	Instance, Version string
 	// Log is required.
 	Log *slog.Logger
 	// Now is the clock by which certificates are renewed; time.Now when nil.
@@ -44,41 +50,61 @@ type WebhookConfig struct {
 
 // Webhook is the workload identity webhook's server.
 type Webhook struct {
-	log      *slog.Logger
-	metrics  *metrics
-	accounts *serviceAccounts
-	version  func(context.Context) (*version.Version, error)
-	base     workloadidentity.Settings
+	log       *slog.Logger
+	namespace string // its own
+	metrics   *metrics
+	accounts  *serviceAccounts
+	api       *apiServer
+	servers   *serving.Servers
+	// The rest is nil where it is not configured.
+	authority  *authorityFile // of the cloud
+	tokenProxy *authorityFile // of the custom token endpoint
+	routes     *routes
+	trust      *trustMaps
+	link       *link
+	reporter   *reporter
+	detector   *detector
+
+	mu       sync.Mutex // of changes of settings
+	next     workloadidentity.Settings
+	release  *version.Version                          // of Kubernetes
 	settings atomic.Pointer[workloadidentity.Settings] // nil until the cluster's version is known
-	servers  *serving.Servers
 }
 
 // NewWebhook checks a configuration and opens the listeners, so that a mistake
 // or a taken address is known at once. Run serves them.
 func NewWebhook(c WebhookConfig) (*Webhook, error) {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Instance == "" {
+		c.Instance = "webhook"
+	}
 	if err := c.Settings.Validate(); err != nil {
 		return nil, err
 	}
-	// client-go's default of five requests a second is for commands.
-	config := rest.CopyConfig(c.Kubernetes)
-	config.QPS, config.Burst = 50, 100
-	client, err := rest.HTTPClientFor(config)
+	k, err := newKubernetes(c.Kubernetes)
 	if err != nil {
-		return nil, fmt.Errorf("reaching the API server: %w", err)
-	}
-	meta, err := metadata.NewForConfigAndClient(metadata.ConfigFor(config), client)
-	if err != nil {
-		return nil, fmt.Errorf("reaching the API server: %w", err)
-	}
-	dyn, err := dynamic.NewForConfigAndClient(config, client)
-	if err != nil {
-		return nil, fmt.Errorf("reaching the API server: %w", err)
+		return nil, err
 	}
 	w := &Webhook{
-		log: c.Log, metrics: newMetrics(), accounts: newServiceAccounts(meta), base: c.Settings,
-		version: func(ctx context.Context) (*version.Version, error) { return serverVersion(ctx, config, client) },
+		log: c.Log, namespace: c.Namespace, metrics: newMetrics(), accounts: newServiceAccounts(k.metadata), api: k.api, next: c.Settings,
 	}
-	certificates, err := w.certificates(c, dyn, meta)
+	if c.Detect {
+		if w.detector, err = newDetector(k, c, w.metrics); err != nil {
+			return nil, err
+		}
+	}
+	if custom := c.Settings.CustomToken; custom != nil && custom.CADataFile != "" {
+		if w.tokenProxy, err = awaitAuthorityFile("the token endpoint", custom.CADataFile, c.Log); err != nil {
+			return nil, err
+		}
+		w.update(w.tokenProxy.load().data)
+	}
+	if err := w.newCloud(c, k); err != nil {
+		return nil, err
+	}
+	certificates, err := w.certificates(c, k.dynamic, k.metadata)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +127,26 @@ func (w *Webhook) Addr(name string) net.Addr { return w.servers.Addr(name) }
 // Run serves until ctx ends, then lets running admissions finish. It gives the
 // first error of a server, nil after an ordered stop.
 func (w *Webhook) Run(ctx context.Context) error {
-	return w.servers.Run(ctx, w.accounts.run, w.followVersion)
+	work := []func(context.Context){w.accounts.run, w.followVersion}
+	if w.authority != nil {
+		work = append(work, w.authority.run, func(ctx context.Context) { w.followAuthority(ctx, w.authority, (*authority).name) })
+	}
+	if w.tokenProxy != nil {
+		work = append(work, w.tokenProxy.run, func(ctx context.Context) { w.followAuthority(ctx, w.tokenProxy, (*authority).data) })
+	}
+	if w.routes != nil {
+		work = append(work, w.routes.run)
+	}
+	if w.trust != nil {
+		work = append(work, w.trust.run)
+	}
+	if w.detector != nil {
+		work = append(work, w.detector.run)
+	}
+	if w.link != nil {
+		work = append(work, w.link.run, w.reporter.run)
+	}
+	return w.servers.Run(ctx, work...)
 }
 
 // missing says what the webhook waits for, besides its certificate.
@@ -113,7 +158,22 @@ func (w *Webhook) missing() []string {
 	if !w.accounts.synced.Load() {
 		missing = append(missing, "the service accounts are not known yet")
 	}
+	if w.routes != nil {
+		missing = append(missing, w.routes.missing()...)
+	}
 	return missing
+}
+
+// update changes what admissions are decided by. Until the cluster's version is
+// known there is nothing to decide by.
+func (w *Webhook) update(change func(next *workloadidentity.Settings)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change(&w.next)
+	if w.release != nil {
+		settings := w.next
+		w.settings.Store(&settings)
+	}
 }
 
 // nativeSidecarsFrom is the first version that may count on native sidecars: they
@@ -126,18 +186,20 @@ func (w *Webhook) followVersion(ctx context.Context) {
 	retry := 100 * time.Millisecond
 	for {
 		wait := 10 * time.Minute
-		if v, err := w.version(ctx); err != nil {
+		if v, err := w.api.version(ctx); err != nil {
 			if ctx.Err() != nil {
 				return
 			}
 			w.log.WarnContext(ctx, "the cluster's version cannot be read", "error", err)
 			wait, retry = retry, min(2*retry, 30*time.Second)
 		} else {
-			s := w.base
-			s.NativeSidecar = v.AtLeast(nativeSidecarsFrom)
-			if old := w.settings.Swap(&s); old == nil || old.NativeSidecar != s.NativeSidecar {
-				w.log.InfoContext(ctx, "cluster", "version", v.String(), "nativeSidecars", s.NativeSidecar)
-			}
+			w.update(func(next *workloadidentity.Settings) {
+				if native := v.AtLeast(nativeSidecarsFrom); w.release == nil || next.NativeSidecar != native {
+					next.NativeSidecar = native
+					w.log.InfoContext(ctx, "cluster", "version", v.String(), "nativeSidecars", native)
+				}
+				w.release = v
+			})
 		}
 		timer := time.NewTimer(wait)
 		select {
@@ -149,31 +211,12 @@ func (w *Webhook) followVersion(ctx context.Context) {
 	}
 }
 
-// serverVersion asks the API server for its version.
-func serverVersion(ctx context.Context, config *rest.Config, client *http.Client) (*version.Version, error) {
-	base, _, err := rest.DefaultServerUrlFor(config)
-	if err != nil {
-		return nil, err
+// version is the cluster's, "" until it is known.
+func (w *Webhook) version() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.release == nil {
+		return ""
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base.JoinPath("version").String(), nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("GET /version: %s", resp.Status)
-	}
-	var answer struct {
-		GitVersion string `json:"gitVersion"`
-	}
-	if err := json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&answer); err != nil {
-		return nil, fmt.Errorf("GET /version: %w", err)
-	}
-	return version.ParseGeneric(answer.GitVersion)
+	return "v" + w.release.String()
 }

@@ -55,11 +55,25 @@ func testConfig(tb testing.TB, api *fakeAPI) WebhookConfig {
 
 // start runs a webhook with its own certificate until the test ends, and waits
 // until it is ready.
-func start(tb testing.TB, api *fakeAPI, c WebhookConfig) *running {
+func start(tb testing.TB, api *fakeAPI, c WebhookConfig, adjust ...func(*Webhook)) *running {
+	tb.Helper()
+	r := launch(tb, c, adjust...)
+	eventually(tb, r.ready)
+	if c.CertDir == "" {
+		r.trust(tb, bundleOf(tb, api, 0))
+	}
+	return r
+}
+
+// launch is start without the waiting.
+func launch(tb testing.TB, c WebhookConfig, adjust ...func(*Webhook)) *running {
 	tb.Helper()
 	w, err := NewWebhook(c)
 	if err != nil {
 		tb.Fatal(err)
+	}
+	for _, f := range adjust {
+		f(w)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ran := make(chan error, 1)
@@ -73,17 +87,21 @@ func start(tb testing.TB, api *fakeAPI, c WebhookConfig) *running {
 			tb.Errorf("Run: %v", err)
 		}
 	})
-	eventually(tb, func() error {
-		code, body := r.plain(tb, "health", "/readyz")
-		if code != http.StatusOK {
-			return fmt.Errorf("not ready: %s", body)
-		}
-		return nil
-	})
-	if c.CertDir == "" {
-		r.trust(tb, bundleOf(tb, api, 0))
-	}
 	return r
+}
+
+// ready gives what the webhook waits for as an error.
+func (r *running) ready() error {
+	resp, err := http.Get(fmt.Sprintf("http://%v/readyz", r.Addr("health")))
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("not ready: %s", body)
+	}
+	return err
 }
 
 // trust makes the client what the API server is: one that knows the webhook by
@@ -354,14 +372,7 @@ func TestHealth(t *testing.T) {
 	for _, path := range []string{"/version", "/api/v1/serviceaccounts", configPath} {
 		api.setFail(path, 503)
 	}
-	w, err := NewWebhook(testConfig(t, api))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ran := make(chan error, 1)
-	go func() { ran <- w.Run(ctx) }()
-	r := &running{Webhook: w}
+	r := launch(t, testConfig(t, api))
 	if code, _ := r.plain(t, "health", "/healthz"); code != http.StatusOK {
 		t.Errorf("/healthz: %d", code)
 	}
@@ -375,17 +386,7 @@ func TestHealth(t *testing.T) {
 	for _, path := range []string{"/version", "/api/v1/serviceaccounts", configPath} {
 		api.setFail(path, 0)
 	}
-	eventually(t, func() error {
-		if code, body := r.plain(t, "health", "/readyz"); code != http.StatusOK {
-			return fmt.Errorf("%d %s", code, body)
-		}
-		return nil
-	})
-	http.DefaultClient.CloseIdleConnections()
-	cancel()
-	if err := <-ran; err != nil {
-		t.Error(err)
-	}
+	eventually(t, r.ready)
 }
 
 func TestMetrics(t *testing.T) {
@@ -496,7 +497,7 @@ func TestCertificateFiles(t *testing.T) {
 	if got := w.post(t, review("app", 1)); !got.Allowed {
 		t.Errorf("%+v", got)
 	}
-	if api.get(secretPath) != nil || api.writes != 0 {
+	if api.get(secretPath) != nil || api.written("") != 0 {
 		t.Error("the webhook wrote to the cluster")
 	}
 }

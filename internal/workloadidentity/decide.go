@@ -91,6 +91,10 @@ func Decide(pod *Pod, sa ServiceAccount, settings *Settings, federation Federati
 	}
 	d := &decision{pod: pod, sa: sa, settings: settings}
 	if c := settings.CustomToken; c != nil && strings.EqualFold(pod.Metadata.Annotations[c.annotation()], "true") {
+		if c.CADataFile != "" && c.CAData == "" {
+			return Mutation{}, &DenialError{Code: http.StatusServiceUnavailable, Message: fmt.Sprintf(
+				"annotation %s: the token endpoint's authority is not known yet: %s is not there (AZURE_KUBERNETES_CA_DATA_FILE)", c.annotation(), c.CADataFile)}
+		}
 		d.custom = c
 	}
 	port, err := d.proxyPort()

@@ -54,6 +54,9 @@ type CustomTokenEndpoint struct {
 	// cluster trust bundle) is the endpoint's CA. At most one of the three.
 	CAData, CAConfigMap, CASigner string
 	CALabelSelector               *metav1.LabelSelector
+	// CADataFile is a file from which the caller takes CAData, and keeps taking it.
+	// While CAData is empty, pods that choose the endpoint are refused.
+	CADataFile string
 }
 
 // annotation is the key by which a pod chooses the endpoint.
@@ -110,13 +113,17 @@ func (c *CustomTokenEndpoint) validate() error {
 			c.annotation(), strings.Join(problems, ", "))
 	}
 	sources := 0
-	for _, v := range []string{c.CAData, c.CAConfigMap, c.CASigner} {
+	data := c.CAData
+	if c.CADataFile != "" { // which CAData comes from
+		data = c.CADataFile
+	}
+	for _, v := range []string{data, c.CAConfigMap, c.CASigner} {
 		if v != "" {
 			sources++
 		}
 	}
 	if sources > 1 {
-		return errors.New("only one of AZURE_KUBERNETES_CA_DATA, AZURE_KUBERNETES_CA_CONFIGMAP_NAME or AZURE_KUBERNETES_CA_CTB_SIGNER_NAME can be set")
+		return errors.New("only one of AZURE_KUBERNETES_CA_DATA, AZURE_KUBERNETES_CA_DATA_FILE, AZURE_KUBERNETES_CA_CONFIGMAP_NAME or AZURE_KUBERNETES_CA_CTB_SIGNER_NAME can be set")
 	}
 	if c.CALabelSelector != nil && c.CASigner == "" {
 		return errors.New("AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR needs AZURE_KUBERNETES_CA_CTB_SIGNER_NAME")
@@ -160,8 +167,12 @@ func SettingsFrom(env Environment, customSuffix, customAudience string) (Setting
 		TokenProxy:  env.Getenv(envTokenProxy),
 		SNIName:     env.Getenv(envSNIName),
 		CAData:      env.Getenv(envCAData),
+		CADataFile:  env.Getenv("AZURE_KUBERNETES_CA_DATA_FILE"),
 		CAConfigMap: env.Getenv("AZURE_KUBERNETES_CA_CONFIGMAP_NAME"),
 		CASigner:    env.Getenv("AZURE_KUBERNETES_CA_CTB_SIGNER_NAME"),
+	}
+	if s.CustomToken.CAData != "" && s.CustomToken.CADataFile != "" {
+		return Settings{}, errors.New("AZURE_KUBERNETES_CA_DATA and AZURE_KUBERNETES_CA_DATA_FILE exclude each other")
 	}
 	if raw := env.Getenv("AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR"); raw != "" {
 		s.CustomToken.CALabelSelector = new(metav1.LabelSelector)

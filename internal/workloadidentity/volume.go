@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -123,4 +124,21 @@ func (d *decision) mountValue() jsontext.Value {
 	b := make([]byte, 0, 128)
 	b = appendString(append(b, `{"name":`...), d.volume)
 	return append(b, `,"readOnly":true,"mountPath":"`+MountPath+`"}`...)
+}
+
+// HasToken tells whether the volume is a workload identity webhook's, of any
+// release, or brings a token for one of the audiences by other means.
+func (v *Volume) HasToken(audiences ...string) bool {
+	if _, ok := tokenAudience(*v); ok {
+		return true
+	}
+	if v.Projected == nil {
+		return false
+	}
+	for _, s := range v.Projected.Sources {
+		if t := s.ServiceAccountToken; t != nil && slices.Contains(audiences, t.Audience) {
+			return true
+		}
+	}
+	return false
 }
