@@ -116,6 +116,7 @@ type assertion struct {
 	subject  string
 	audience string // default: the exchange audience
 	lifetime time.Duration
+	pod      string // that the token is bound to; none when empty
 }
 
 func (i *issuer) sign(t *testing.T, a assertion) string {
@@ -137,10 +138,14 @@ func (i *issuer) sign(t *testing.T, a assertion) string {
 		t.Fatal(err)
 	}
 	issued := time.Now().Add(min(0, a.lifetime-time.Hour))
-	token, err := jwt.Signed(signer).Claims(map[string]any{
+	claims := map[string]any{
 		"iss": a.issuer, "sub": a.subject, "aud": []string{a.audience},
 		"iat": issued.Unix(), "nbf": issued.Unix(), "exp": time.Now().Add(a.lifetime).Unix(),
-	}).Serialize()
+	}
+	if a.pod != "" {
+		claims["kubernetes.io"] = map[string]any{"pod": map[string]any{"name": a.pod, "uid": "u-" + a.pod}}
+	}
+	token, err := jwt.Signed(signer).Claims(claims).Serialize()
 	if err != nil {
 		t.Fatal(err)
 	}
