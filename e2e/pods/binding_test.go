@@ -1,0 +1,46 @@
+package pods
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/lanyard-id/lanyard/e2e/cloudhost"
+)
+
+// TestIdentityBinding: two service accounts are one identity by one federated
+// credential, that of the cluster's token proxy, because a role of the cluster says
+// that they may; one without the role is refused, and told which rule is missing.
+func TestIdentityBinding(t *testing.T) {
+	n := world.Get(t).Namespace(t, nil)
+	s := newSite(t)
+	s.trust(t, "binding", cloudhost.Namespace, "lanyard-token-proxy")
+	role := "bound-" + n.Name
+	n.Apply(fmt.Sprintf(`
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: %[1]s}
+rules: [{apiGroups: [cid.wi.aks.azure.com], resources: [%[2]s], verbs: [use-managed-identity]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: %[1]s}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: %[1]s}
+subjects: [{kind: ServiceAccount, name: first, namespace: %[3]s}, {kind: ServiceAccount, name: second, namespace: %[3]s}]
+`, role, *s.identity.Properties.ClientID, n.Name))
+	t.Cleanup(func() {
+		for _, kind := range []string{"clusterrolebinding", "clusterrole"} {
+			if _, err := n.Cluster.Kubectl(context.Background(), "delete", kind, role); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	for _, account := range []string{"first", "second", "third"} {
+		n.Apply(s.account(account) + "---" + pod(account, podSpec{account: account,
+			containers: []string{container("main", boundImage, s.vault, "greeting")},
+		}, `azure.workload.identity/use-identity-binding: "true"`))
+	}
+	wantOutput(t, n, "first", "main", s.greeting())
+	wantOutput(t, n, "second", "main", s.greeting())
+	wantRefusal(t, n, "third", "main", "use-managed-identity", *s.identity.Properties.ClientID)
+}

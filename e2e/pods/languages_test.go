@@ -1,0 +1,51 @@
+package pods
+
+import (
+	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/lanyard-id/lanyard/e2e/kubetest"
+)
+
+const (
+	pythonImage = "kubetest.invalid/python:1"
+	nodeImage   = "kubetest.invalid/nodejs:1"
+)
+
+// TestGo: an unchanged program in an image that holds nothing else reads the
+// secret that its identity may read, and is refused the other.
+func TestGo(t *testing.T) { readsItsSecret(t, readerImage, "go") }
+
+// TestPython is TestGo with Azure's SDK for Python as Debian has it.
+func TestPython(t *testing.T) {
+	world.Get(t).Image(t, pythonImage, func(t testing.TB) v1.Image {
+		t.Helper()
+		return kubetest.PythonImage(t, map[string]string{"/read_secret.py": "../../examples/python/read_secret.py"}, "/usr/bin/python3", "/read_secret.py")
+	})
+	readsItsSecret(t, pythonImage, "python")
+}
+
+// TestJavaScript is TestGo with Azure's SDK for JavaScript.
+func TestJavaScript(t *testing.T) {
+	world.Get(t).Image(t, nodeImage, func(t testing.TB) v1.Image {
+		t.Helper()
+		return kubetest.NodeJSImage(t, "../../examples/javascript", "/usr/bin/node", "/app/read-secret.js")
+	})
+	readsItsSecret(t, nodeImage, "nodejs")
+}
+
+// readsItsSecret runs a language's example with both of its credentials, in one
+// pod each, and once for the secret of somebody else.
+func readsItsSecret(t *testing.T, image, language string) {
+	t.Helper()
+	n, s := newApp(t)
+	for _, credential := range []string{"workload", "default"} {
+		n.Apply(pod(language+"-"+credential, podSpec{account: "app", containers: []string{container("main", image, s.vault, "greeting", credential)}}))
+	}
+	n.Apply(pod(language+"-forbidden", podSpec{account: "app", containers: []string{container("main", image, s.vault, "forbidden", "workload")}}))
+	for _, credential := range []string{"workload", "default"} {
+		wantOutput(t, n, language+"-"+credential, "main", s.greeting())
+	}
+	wantRefusal(t, n, language+"-forbidden", "main", "not authorized")
+}

@@ -1,0 +1,66 @@
+package pods
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	batchv1 "k8s.io/api/batch/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+const injectProxy = `azure.workload.identity/inject-proxy-sidecar: "true"`
+
+// TestProxy: a program whose SDK asks the machine's metadata service alone is the
+// identity, from its init containers on; its Job finishes although the proxy is
+// there; and what is not a token, no metadata service answers.
+func TestProxy(t *testing.T) {
+	c := world.Get(t)
+	n := c.Namespace(t, nil) // the redirect takes a capability that the restricted standard refuses
+	s := newSite(t)
+	s.trust(t, "app", n.Name, "app")
+	n.Apply(s.account("app") + fmt.Sprintf(`
+---
+apiVersion: batch/v1
+kind: Job
+metadata: {name: once}
+spec:
+  backoffLimit: 0
+  template:
+    metadata: {labels: {azure.workload.identity/use: "true"}, annotations: {%s}}
+    spec: %s
+`, injectProxy, podSpec{account: "app",
+		init:       []string{imdsReader(s, "early", "greeting")},
+		containers: []string{imdsReader(s, "main", "greeting")},
+	}))
+	var job *batchv1.Job
+	n.Eventually("the Job to end", func(ctx context.Context) (bool, string) {
+		var err error
+		if job, err = c.Client().BatchV1().Jobs(n.Name).Get(ctx, "once", metav1.GetOptions{}); err != nil {
+			return false, err.Error()
+		}
+		return job.Status.Succeeded+job.Status.Failed > 0, fmt.Sprintf("%+v", job.Status)
+	})
+	pods, err := c.Client().CoreV1().Pods(n.Name).List(t.Context(), metav1.ListOptions{LabelSelector: "job-name=once"})
+	if err != nil || len(pods.Items) != 1 {
+		t.Fatalf("the Job's pods: %v %v", pods, err)
+	}
+	for _, container := range []string{"early", "main"} {
+		wantOutput(t, n, pods.Items[0].Name, container, s.greeting())
+	}
+}
+
+// imdsReader reads a secret by ManagedIdentityCredential, with the variables away
+// by which that credential would exchange the service account's token itself.
+func imdsReader(s site, name, secret string) string {
+	c := container(name, readerImage, s.vault, secret, "managed")
+	return c[:len(c)-1] + `, env: [{name: AZURE_FEDERATED_TOKEN_FILE, value: ""}, {name: AZURE_TENANT_ID, value: ""}]}`
+}
+
+// TestNothingElseAnswers: with the proxy in the pod, paths of the metadata service
+// that are not tokens are refused by it, and without it there is nothing.
+func TestNothingElseAnswers(t *testing.T) {
+	n, s := newApp(t)
+	n.Apply(pod("bare", podSpec{account: "app", containers: []string{imdsReader(s, "main", "greeting")}}))
+	wantRefusal(t, n, "bare", "main")
+}

@@ -1,0 +1,67 @@
+package pods
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/lanyard-id/lanyard/e2e/kubetest"
+)
+
+// tally is what the program steady says.
+type tally struct {
+	Reads    int    `json:"reads"`
+	Failures int    `json:"failures"`
+	Error    string `json:"error"`
+	Ended    bool   `json:"ended"`
+}
+
+// tallies reads a container's lines.
+func tallies(t testing.TB, n *kubetest.Namespace, pod, container string) []tally {
+	t.Helper()
+	var all []tally
+	for line := range strings.Lines(n.Logs(pod, container)) {
+		var one tally
+		if err := json.Unmarshal([]byte(line), &one); err != nil {
+			t.Fatalf("pod %s says %q: %v", pod, line, err)
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
+func lastTally(t testing.TB, n *kubetest.Namespace, pod, container string) tally {
+	t.Helper()
+	if all := tallies(t, n, pod, container); len(all) > 0 {
+		return all[len(all)-1]
+	}
+	return tally{}
+}
+
+// waitReads waits until a container has read so many times more than when asked,
+// and wants no failure.
+func waitReads(t testing.TB, n *kubetest.Namespace, pod, container string, more int) {
+	t.Helper()
+	start := -1
+	n.Eventually(fmt.Sprintf("%d more readings by pod %s", more, pod), func(context.Context) (bool, string) {
+		now := lastTally(t, n, pod, container)
+		if start < 0 {
+			start = now.Reads
+		}
+		if now.Failures > 0 {
+			t.Fatalf("pod %s failed to read: %+v", pod, firstFailure(tallies(t, n, pod, container)))
+		}
+		return now.Reads >= start+more, fmt.Sprintf("%+v", now)
+	})
+}
+
+func firstFailure(all []tally) tally {
+	for _, one := range all {
+		if one.Error != "" {
+			return one
+		}
+	}
+	return tally{}
+}
