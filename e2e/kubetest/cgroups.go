@@ -45,7 +45,7 @@ func makeGroup(name string) error {
 
 // makeLegacy makes it in a hierarchy of version 1, where a cpuset begins empty.
 func makeLegacy(mount, name string, cpuset bool) error {
-	if err := os.MkdirAll(filepath.Join(mount, name), 0o755); err != nil { //nolint:gosec // as all control groups are
+	if err := os.MkdirAll(filepath.Join(mount, name), 0o755); err != nil {
 		return err
 	}
 	if !cpuset {
@@ -68,7 +68,7 @@ func makeLegacy(mount, name string, cpuset bool) error {
 // makeUnified makes it in the hierarchy of version 2, where each level must hand
 // the controllers down.
 func makeUnified(mount, name string) error {
-	if err := os.MkdirAll(filepath.Join(mount, name), 0o755); err != nil { //nolint:gosec // as all control groups are
+	if err := os.MkdirAll(filepath.Join(mount, name), 0o755); err != nil {
 		return err
 	}
 	return each(mount, name, func(parent, _ string) error {

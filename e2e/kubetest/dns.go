@@ -99,8 +99,6 @@ func (c *Cluster) resolving(ctx context.Context) error {
 	resolver := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return c.control.Dial(ctx, network, netip.AddrPortFrom(controlAddress, 53).String())
 	}}
-	ctx, cancel := context.WithTimeout(ctx, podTimeout)
-	defer cancel()
 	return c.poll(ctx, "the DNS to answer", func(ctx context.Context) (bool, string) {
 		for name, address := range wanted {
 			asked := strings.Replace(name, "*.", "kubetest.", 1)

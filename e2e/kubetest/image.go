@@ -41,7 +41,7 @@ type opener = tarball.Opener
 
 // layered is an image of layers, run by the user that is not root.
 func layered(config v1.Config, openers ...opener) (v1.Image, error) {
-	image := v1.Image(empty.Image)
+	var image v1.Image = empty.Image
 	for _, o := range openers {
 		// Compressing would take longer than anything that it could save here.
 		layer, err := tarball.LayerFromOpener(o, tarball.WithCompressionLevel(gzip.NoCompression))
@@ -108,7 +108,7 @@ func (c *Cluster) LoadImage(ctx context.Context, reference string, image v1.Imag
 
 // Image makes and loads an image, unless one was loaded by this reference before:
 // for tests that share a cluster.
-func (c *Cluster) Image(t testing.TB, reference string, make func(testing.TB) v1.Image) {
+func (c *Cluster) Image(t testing.TB, reference string, build func(testing.TB) v1.Image) {
 	t.Helper()
 	c.mu.Lock()
 	known := c.images[reference]
@@ -116,7 +116,7 @@ func (c *Cluster) Image(t testing.TB, reference string, make func(testing.TB) v1
 	if known {
 		return
 	}
-	if err := c.LoadImage(t.Context(), reference, make(t)); err != nil {
+	if err := c.LoadImage(t.Context(), reference, build(t)); err != nil {
 		t.Fatal(err)
 	}
 }

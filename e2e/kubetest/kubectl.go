@@ -3,10 +3,12 @@ package kubetest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // Kubectl runs kubectl as the administrator, on the control plane's machine, and
@@ -26,12 +28,18 @@ func (c *Cluster) Apply(ctx context.Context, namespace, manifests string) error 
 	return err
 }
 
+// kubectlTimeout is how long kubectl may take, of which most answers take a tenth
+// of a second; what waits for longer has its own ways (Namespace.WaitForPod).
+const kubectlTimeout = time.Minute
+
 func (c *Cluster) kubectl(ctx context.Context, stdin io.Reader, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, kubectlTimeout, fmt.Errorf("not done after %s", kubectlTimeout))
+	defer cancel()
 	cmd := c.control.Command(ctx, filepath.Join(c.bin, "kubectl"), append([]string{"--kubeconfig=" + c.Kubeconfig}, args...)...)
 	var out, complaints bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &out, &complaints
 	if err := cmd.Run(); err != nil {
-		return out.String(), fmt.Errorf("kubectl %s: %w\n%s", strings.Join(args, " "), err, complaints.String())
+		return out.String(), fmt.Errorf("kubectl %s: %w\n%s", strings.Join(args, " "), errors.Join(err, context.Cause(ctx)), complaints.String())
 	}
 	return out.String(), nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -16,10 +18,6 @@ import (
 	"k8s.io/client-go/tools/cache"
 	watchtools "k8s.io/client-go/tools/watch"
 )
-
-// podTimeout is how long a pod may take to be as it is waited for. A pod of a
-// loaded image runs in less than a second where the machine is not busy.
-const podTimeout = 90 * time.Second
 
 // Restricted are the labels of a namespace that holds pods to Kubernetes'
 // restricted security standard.
@@ -77,12 +75,10 @@ func (n *Namespace) Apply(manifests string) {
 }
 
 // Eventually asks until the answer is yes. It fails the test when it was not
-// after a minute and a half, with what was seen last.
+// after two minutes, with what was seen last.
 func (n *Namespace) Eventually(what string, ask func(context.Context) (yes bool, seen string)) {
 	n.t.Helper()
-	ctx, cancel := context.WithTimeout(n.t.Context(), podTimeout)
-	defer cancel()
-	if err := n.Cluster.poll(ctx, what, ask); err != nil {
+	if err := n.Cluster.poll(n.t.Context(), what, ask); err != nil {
 		n.t.Fatal(err)
 	}
 }
@@ -91,7 +87,7 @@ func (n *Namespace) Eventually(what string, ask func(context.Context) (yes bool,
 // and gives it as it then was.
 func (n *Namespace) WaitForPod(name, what string, wanted func(*corev1.Pod) bool) *corev1.Pod {
 	n.t.Helper()
-	ctx, cancel := context.WithTimeout(n.t.Context(), podTimeout)
+	ctx, cancel := context.WithTimeout(n.t.Context(), pollTimeout)
 	defer cancel()
 	pods := n.Cluster.client.CoreV1().Pods(n.Name)
 	selector := fields.OneTermEqualSelector(metav1.ObjectNameField, name).String()
@@ -139,6 +135,29 @@ func (n *Namespace) WaitEnd(name string) *corev1.Pod {
 	n.t.Helper()
 	return n.WaitForPod(name, "to end", func(p *corev1.Pod) bool {
 		return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
+	})
+}
+
+// WaitForService waits until a service is reached from every node: its pods are
+// ready, and every kube-proxy knows.
+func (n *Namespace) WaitForService(name string) {
+	n.t.Helper()
+	n.Eventually("service "+name, func(ctx context.Context) (bool, string) {
+		service, err := n.Cluster.client.CoreV1().Services(n.Name).Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return false, err.Error()
+		}
+		address := net.JoinHostPort(service.Spec.ClusterIP, strconv.Itoa(int(service.Spec.Ports[0].Port)))
+		for _, node := range n.Cluster.Nodes() {
+			ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+			conn, err := n.Cluster.DialNode(ctx, node, "tcp", address)
+			cancel()
+			if err != nil {
+				return false, fmt.Sprintf("from %s: %v", node, err)
+			}
+			conn.Close()
+		}
+		return true, ""
 	})
 }
 

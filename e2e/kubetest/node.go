@@ -85,6 +85,7 @@ enableProfilingHandler: false
 	"kube-proxy.yaml": `apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
 mode: nftables
+nftables: {minSyncPeriod: 50ms} # of 1s: tests wait for services
 clusterCIDR: {{.Cluster}}
 hostnameOverride: {{.Name}}
 clientConnection: {kubeconfig: {{.ProxyKubeconfig}}}

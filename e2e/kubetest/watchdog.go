@@ -62,9 +62,14 @@ func (c *Cluster) run(m *machine.Machine, component string, args ...string) (*ma
 	return p, nil
 }
 
+// pollTimeout is how long anything may take that is waited for.
+const pollTimeout = 2 * time.Minute
+
 // poll asks until the answer is yes, and fails when the context ends, or a
-// component does; what was seen last is in the error.
+// component does, or after pollTimeout; what was seen last is in the error.
 func (c *Cluster) poll(ctx context.Context, what string, ask func(context.Context) (yes bool, seen string)) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, pollTimeout, fmt.Errorf("not after %s", pollTimeout))
+	defer cancel()
 	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()
 	for {

@@ -36,7 +36,7 @@ func enter(pid string, program []string) error {
 		directory = "/"
 	}
 	signals := make(chan os.Signal, 16)
-	signal.Notify(signals) // all that can be caught
+	signal.Notify(signals, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2)
 	cmd := exec.Command(self, append([]string{become}, program...)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Dir = os.Stdin, os.Stdout, os.Stderr, directory
 	if err := cmd.Start(); err != nil {
@@ -44,9 +44,7 @@ func enter(pid string, program []string) error {
 	}
 	go func() {
 		for s := range signals {
-			if s != unix.SIGCHLD && s != unix.SIGURG { // Go's own
-				_ = cmd.Process.Signal(s)
-			}
+			_ = cmd.Process.Signal(s) // it may have ended
 		}
 	}()
 	return cmd.Wait()

@@ -2,12 +2,10 @@ package machine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"syscall"
-	"time"
 )
 
 // Process is a program that runs on a machine until it is stopped.
@@ -22,7 +20,7 @@ type Process struct {
 // Start runs a program on the machine in the background; what it says is
 // appended to the file log.
 func (m *Machine) Start(name, log, program string, args ...string) (*Process, error) {
-	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644) //nolint:gosec // logs are read by whoever looks for a failure
+	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, err
 	}
@@ -45,16 +43,8 @@ func (p *Process) Done() <-chan struct{} { return p.done }
 // Signal sends it a signal.
 func (p *Process) Signal(s syscall.Signal) error { return p.cmd.Process.Signal(s) }
 
-// Stop asks the program to end, and after the grace makes it.
-func (p *Process) Stop(grace time.Duration) error {
-	if err := p.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("stopping %s: %w", p.Name, err)
-	}
-	select {
-	case <-p.done:
-	case <-time.After(grace):
-		_ = p.cmd.Process.Kill()
-		<-p.done
-	}
-	return nil
+// Kill ends it, and returns when it has ended.
+func (p *Process) Kill() {
+	_ = p.cmd.Process.Kill() // it may have ended
+	<-p.done
 }

@@ -35,7 +35,7 @@ func NewSet(program string) (*Set, error) {
 		return nil, err
 	}
 	// Root's alone otherwise; what pods mount of it is for their users to read.
-	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // see above
+	if err := os.Chmod(dir, 0o711); err != nil {
 		return nil, err
 	}
 	s := &Set{program: program, dir: dir}

@@ -51,7 +51,7 @@ func (m *Machine) links(f func(*netlink.Handle, netns.NsHandle) error) error {
 	if err != nil {
 		return fmt.Errorf("machine %s: %w", m.name, err)
 	}
-	defer ns.Close()
+	defer func() { _ = ns.Close() }()
 	h, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
 	if err != nil {
 		return fmt.Errorf("machine %s: %w", m.name, err)

@@ -42,7 +42,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	case "cat":
 		raw, err := os.ReadFile(what)
-		os.Stdout.Write(raw)
+		fmt.Print(string(raw))
 		return err
 	}
 	return fmt.Errorf("no such command: %s", args[0])

@@ -84,7 +84,7 @@ func installed() (map[string]debianPackage, error) {
 	}
 	for _, p := range provided { // after the real ones, which come first
 		for _, name := range p.itself {
-			if _, real := all[name]; !real {
+			if _, taken := all[name]; !taken {
 				all[name] = p
 			}
 		}
