@@ -24,14 +24,22 @@ const (
 	maxCredentialBytes = 1 << 20
 )
 
-// credentialName is the form of a credential's name: 3 to 120 characters.
-var credentialName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_-]{2,119}$`)
+// The forms of a credential's name: 3 to 120 characters. Graph takes what is
+// friendly to URLs, such as the padded base64url that azwi names credentials by.
+var (
+	credentialName            = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_-]{2,119}$`)
+	applicationCredentialName = regexp.MustCompile(`^[a-zA-Z0-9_-][a-zA-Z0-9_=-]{2,119}$`)
+)
 
 // The errors of federated credentials, in the words of Azure's managed identity
 // service.
 
 func errCredential(format string, args ...any) *azure.Error {
 	return azure.Errorf(http.StatusBadRequest, "BadRequest", format, args...)
+}
+
+func errCredentialName(name string) *azure.Error {
+	return errCredential("Federated Identity Credential name '%s' is invalid.", name)
 }
 
 func errNoOwner() *azure.Error {
@@ -51,7 +59,7 @@ func errConcurrent(resourceID string) *azure.Error {
 //
 //   - the owner is a user-assigned identity or an application (404);
 //   - the name has 3 to 120 letters, digits, "-" and "_", the first a letter or
-//     digit;
+//     digit; an application's may begin with any of them, and have "=" too;
 //   - issuer, subject and exactly one audience are given, at most 600 characters
 //     each, which bounds the description too. A claims matching expression of
 //     language version 1 may stand in place of the subject (see [Expression],
@@ -77,6 +85,9 @@ func (d *Directory) PutFederatedCredential(tx *store.Tx, c FederatedCredential) 
 	owner, err := readOwner(tx, c.TenantID, c.Owner)
 	if err != nil {
 		return false, err
+	}
+	if owner.managedIdentity != "" && !credentialName.MatchString(c.Name) {
+		return false, errCredentialName(c.Name)
 	}
 	if err := d.checkExpression(owner, c); err != nil {
 		return false, err
@@ -226,8 +237,8 @@ func sameIdentity(a, b FederatedCredential) bool {
 
 // checkCredential checks what can be told without the store.
 func checkCredential(c FederatedCredential) error {
-	if !credentialName.MatchString(c.Name) {
-		return errCredential("Federated Identity Credential name '%s' is invalid.", c.Name)
+	if !applicationCredentialName.MatchString(c.Name) {
+		return errCredentialName(c.Name)
 	}
 	expression := ""
 	if c.ClaimsMatchingExpression != nil {

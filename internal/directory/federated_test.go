@@ -38,6 +38,30 @@ func (f *fixture) put(c FederatedCredential) (created bool, err error) {
 	return created, err
 }
 
+// azwi names an application's credentials by padded base64url, which may begin
+// with a dash. An identity's cannot be named so.
+func TestFederatedCredentialNamesOfAzwi(t *testing.T) {
+	f := newFixture(t)
+	app, _ := f.application(contoso, "app")
+	mi := f.identity(contoso, "id1")
+	for i, name := range []string{"kAkRmL29CTzypIl9d1ErzKpybLdsNnwev0Q1hQ6qqkA=", "-AkRmL29CTzypIl9d1ErzKpybLdsNnwev0Q1hQ6qqkA=", "_bc"} {
+		c := credential(contoso, app.ObjectID, name)
+		c.Subject += strings.Repeat("x", i)
+		if _, err := f.put(c); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		c.Owner = mi.ObjectID
+		if _, err := f.put(c); err == nil || err.Error() != errCredentialName(name).Error() {
+			t.Errorf("%s of an identity: %v", name, err)
+		}
+	}
+	for _, name := range []string{"a.b", "a/b", "a b", "ab", strings.Repeat("a", 121)} {
+		if _, err := f.put(credential(contoso, app.ObjectID, name)); err == nil {
+			t.Errorf("%q is accepted", name)
+		}
+	}
+}
+
 func TestFederatedCredentialRules(t *testing.T) {
 	f := newFixture(t)
 	mi := f.identity(contoso, "id1")
