@@ -85,8 +85,6 @@ func (a *authenticator) agent(ctx context.Context, clusterID, raw string) (agent
 		return agent{cluster: c}, azure.Errorf(http.StatusUnauthorized, "InvalidToken", "The token is not a service account token: %s.", err)
 	}
 	switch {
-	case t.Algorithm != token.RS256:
-		return agent{cluster: c}, azure.Errorf(http.StatusUnauthorized, "InvalidToken", "The token is signed with '%.40s', and not with RS256.", t.Algorithm)
 	case t.Issuer != issuer:
 		return agent{cluster: c}, azure.Errorf(http.StatusUnauthorized, "WrongIssuer",
 			"The token is of the issuer '%.200s', and those of this cluster are of '%s'.", t.Issuer, issuer)
@@ -120,7 +118,7 @@ func unverified(err error) *azure.Error {
 		return e
 	}
 	e := azure.Errorf(http.StatusUnauthorized, "InvalidToken",
-		"The token is not signed by a key of the cluster that this cloud knows. If the cluster's keys were replaced, run `lanyard attach` again.")
+		"The token is not signed, with RS256, by a key of the cluster that this cloud knows. If the cluster's keys were replaced, run `lanyard attach` again.")
 	e.Err = err
 	return e
 }

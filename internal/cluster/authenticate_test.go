@@ -56,6 +56,13 @@ func TestAgentAttacks(t *testing.T) {
 		cloudtest.Must(t, json.Unmarshal(keySet(t, stranger), &set))
 		return stranger.sign(t, map[string]any{"alg": "RS256", "kid": one.id, "jwk": set.Keys[0]}, w.claims(c.IssuerURL))
 	}
+	without := func(names ...string) string {
+		claims := w.claims(c.IssuerURL)
+		for _, name := range names {
+			delete(claims, name)
+		}
+		return one.sign(t, map[string]any{"alg": "RS256", "kid": one.id}, claims)
+	}
 	for _, tt := range []struct {
 		name, token string
 		status      int
@@ -79,7 +86,9 @@ func TestAgentAttacks(t *testing.T) {
 		{"a token for nobody", w.token(c, one, map[string]any{"aud": []string{}}), 401, "WrongAudience"},
 		{"the audience in another case", w.token(c, one, map[string]any{"aud": []string{"API://lanyard-agent"}}), 401, "WrongAudience"},
 		{"a token that ended", w.token(c, one, map[string]any{"exp": at(0)}), 401, "TokenExpired"},
-		{"a token without an end", w.token(c, one, map[string]any{"exp": nil}), 401, "InvalidToken"},
+		{"a token without an end", without("exp"), 401, "InvalidToken"},
+		{"a token that ends nowhere", w.token(c, one, map[string]any{"exp": nil}), 401, "InvalidToken"},
+		{"a token without a beginning", without("nbf", "iat"), 401, "InvalidToken"},
 		{"a token that begins later", w.token(c, one, map[string]any{"nbf": at(6 * time.Minute)}), 401, "TokenNotYetValid"},
 		{"a token of a year", w.token(c, one, map[string]any{"exp": at(365 * 24 * time.Hour)}), 401, "TokenLivesTooLong"},
 		{"another service account", w.token(c, one, map[string]any{"sub": "system:serviceaccount:shop:orders"}), 403, "AgentNotEnrolled"},

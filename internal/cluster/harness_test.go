@@ -94,11 +94,18 @@ type world struct {
 	url      string
 	ca       *x509.CertPool
 	client   *http.Client
+	// heartbeat is the time between heartbeats.
+	heartbeat time.Duration
 }
 
 func newWorld(tb testing.TB) *world {
 	tb.Helper()
-	w := &world{Cloud: cloudtest.New(tb, cloudtest.Config{})}
+	return newWorldOf(tb, 20*time.Millisecond)
+}
+
+func newWorldOf(tb testing.TB, heartbeat time.Duration) *world {
+	tb.Helper()
+	w := &world{Cloud: cloudtest.New(tb, cloudtest.Config{}), heartbeat: heartbeat}
 	w.Tenant(directory.Tenant{ID: cloudtest.TenantID, DisplayName: "Contoso", DefaultDomain: "contoso.example", Domains: []string{"contoso.example"}})
 	w.Tenant(directory.Tenant{ID: cloudtest.OtherTenantID, DisplayName: "Fabrikam", DefaultDomain: "fabrikam.example", Domains: []string{"fabrikam.example"}})
 	w.open(w.Directory)
@@ -116,7 +123,7 @@ func (w *world) open(dir *directory.Directory) {
 	w.issuers = token.NewIssuers(token.IssuersConfig{Local: w.clusters.Keys, Now: w.Clock.Now, Logger: w.Logger})
 	w.metrics = prometheus.NewRegistry()
 	w.channel, err = cluster.NewChannel(cluster.ChannelConfig{
-		Clusters: w.clusters, Directory: dir, Issuers: w.issuers, Heartbeat: 20 * time.Millisecond, WriteTimeout: time.Second, Logger: w.Logger, Registerer: w.metrics,
+		Clusters: w.clusters, Directory: dir, Issuers: w.issuers, Heartbeat: w.heartbeat, WriteTimeout: time.Second, Logger: w.Logger, Registerer: w.metrics,
 	})
 	cloudtest.Must(w.TB, err)
 }
@@ -297,6 +304,7 @@ func (w *world) try(f func(tx *store.Tx) error) error {
 // stream is a stream that a test reads line by line.
 type stream struct {
 	tb   testing.TB
+	ctx  context.Context
 	body io.ReadCloser
 	dec  *json.Decoder
 }
@@ -316,7 +324,7 @@ func (w *world) stream(c cluster.Cluster, raw, query string) *stream {
 		text, _ := io.ReadAll(resp.Body)
 		w.TB.Fatalf("a stream: %d %s", resp.StatusCode, text)
 	}
-	return &stream{w.TB, resp.Body, json.NewDecoder(resp.Body)}
+	return &stream{w.TB, ctx, resp.Body, json.NewDecoder(resp.Body)}
 }
 
 // next gives the next line that is no heartbeat; false at the stream's end.
@@ -325,6 +333,9 @@ func (s *stream) next() (channel.Change, bool) {
 	for {
 		var c channel.Change
 		if err := s.dec.Decode(&c); err != nil {
+			if s.ctx.Err() != nil {
+				s.tb.Fatal("nothing came for half a minute")
+			}
 			return channel.Change{}, false
 		}
 		if c.Kind != channel.KindHeartbeat {

@@ -92,11 +92,6 @@ type stream struct {
 // run writes until the stream ends, and says why it did.
 func (s *stream) run(ctx context.Context, lines []byte) string {
 	c := s.channel
-	// The server's own time for a request does not hold for one that goes on.
-	if err := s.out.control.SetReadDeadline(time.Time{}); err != nil {
-		c.log.ErrorContext(ctx, "a stream cannot be kept open", "error", err)
-		return endedByCloud
-	}
 	h := s.out.w.Header()
 	h.Set("Content-Type", channel.ContentType)
 	h.Set("Cache-Control", "no-store")
@@ -162,7 +157,8 @@ type output struct {
 	timeout time.Duration
 }
 
-// write writes and flushes, a part at a time.
+// write writes and flushes, a part at a time. Its deadline also takes the place of
+// the server's own for a request, which does not hold for one that goes on.
 func (o output) write(lines []byte) error {
 	for len(lines) > 0 {
 		n := min(len(lines), writeBytes)

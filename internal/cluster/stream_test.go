@@ -255,17 +255,16 @@ func TestResumedStateIsTheState(t *testing.T) {
 	}
 }
 
-// TestStreamsEnd: with the token, the enrolment, the key, the cluster and the
-// cloud.
+// TestStreamsEnd: with the enrolment, the key, the cluster and the cloud, as soon as
+// they do, and not with the next heartbeat only.
 func TestStreamsEnd(t *testing.T) {
-	w := newWorld(t)
+	w := newWorldOf(t, time.Hour)
 	w.serve()
 	key := signers[0]()
 	for _, tt := range []struct {
 		name string
 		end  func(c cluster.Cluster)
 	}{
-		{"token", func(cluster.Cluster) { w.Clock.Advance(2 * time.Hour) }},
 		{"agent", func(c cluster.Cluster) { w.enroll(c, []string{"system:serviceaccount:x:y"}, key) }},
 		{"key", func(c cluster.Cluster) { w.enroll(c, []string{agentSubject}, signers[1]()) }},
 		{"cluster", func(c cluster.Cluster) { w.Update(func(tx *store.Tx) error { return w.clusters.Delete(tx, c.ID) }) }},
@@ -283,6 +282,22 @@ func TestStreamsEnd(t *testing.T) {
 			s.ended()
 		})
 	}
+}
+
+// TestStreamsEndWithTheirToken: and not with the request that they began with.
+func TestStreamsEndWithTheirToken(t *testing.T) {
+	w := newWorld(t)
+	w.serve()
+	key := signers[0]()
+	c := w.attached("east", key)
+	s := w.stream(c, w.token(c, key), "")
+	s.group()
+	w.Clock.Advance(59 * time.Minute)
+	orders := w.identity(cloudtest.TenantID, "orders")
+	w.trust(cloudtest.TenantID, orders.ObjectID, "one", c.IssuerURL, subject)
+	s.group()
+	w.Clock.Advance(time.Minute)
+	s.ended()
 }
 
 // TestClusterComesBack: a cluster whose streams ended can be enrolled again, and
@@ -312,7 +327,7 @@ func TestReplicas(t *testing.T) {
 	// Another replica has views of its own over the same store.
 	dir, err := directory.Open(t.Context(), w.Store, w.Azure, w.Clock.Now)
 	cloudtest.Must(t, err)
-	second := &world{Cloud: w.Cloud}
+	second := &world{Cloud: w.Cloud, heartbeat: w.heartbeat}
 	second.open(dir)
 	w.serve()
 	second.serve()
@@ -341,7 +356,6 @@ type stuck struct {
 
 func (s *stuck) Header() http.Header                { return s.header }
 func (s *stuck) WriteHeader(int)                    {}
-func (s *stuck) SetReadDeadline(time.Time) error    { return nil }
 func (s *stuck) SetWriteDeadline(d time.Time) error { s.deadline = d; return nil }
 func (s *stuck) FlushError() error                  { return nil }
 func (s *stuck) Write([]byte) (int, error) {
