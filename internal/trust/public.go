@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"crypto/sha256"
 	"crypto/x509"
 	"fmt"
 
@@ -23,4 +24,16 @@ func PublicRoots() ([]*x509.Certificate, error) {
 		roots = append(roots, certificate)
 	}
 	return roots, nil
+}
+
+// PublicRootsDigest tells lists of public authorities apart: another release of
+// this program may hold another.
+func PublicRootsDigest() [sha256.Size]byte {
+	sum := sha256.New()
+	for root := range bundle.Roots() {
+		if root.Constraint == nil {
+			sum.Write(root.Certificate)
+		}
+	}
+	return [sha256.Size]byte(sum.Sum(nil))
 }
