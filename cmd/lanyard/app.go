@@ -319,7 +319,7 @@ With --matching an expression stands in the place of the subject, such as
 	flags.StringVar(&c.Issuer, "issuer", "", "`URL` of the issuer, as its tokens spell it")
 	flags.StringVar(&c.Subject, "subject", "", "`SUBJECT` of the tokens, to the letter")
 	flags.StringVar(&expression, "matching", "", "`EXPRESSION` that the tokens' claims must match")
-	flags.StringVar(&audience, "audience", "api://AzureADTokenExchange", "`AUDIENCE` of the tokens")
+	flags.StringVar(&audience, "audience", exchangeAudience, "`AUDIENCE` of the tokens")
 	cmd.PreRunE = func(*cobra.Command, []string) error {
 		switch {
 		case c.Name == "" || c.Issuer == "":

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/lanyard-id/lanyard/internal/azure"
 	"github.com/lanyard-id/lanyard/internal/server"
 )
 
@@ -83,7 +84,7 @@ func (g *graphClient) do(ctx context.Context, method, path string, in, out any) 
 		if json.Unmarshal(answer, &refusal) != nil || refusal.Error.Code == "" {
 			return fmt.Errorf("graph answered %s without an error document", resp.Status)
 		}
-		return fmt.Errorf("graph refused (%s, %s): %s", resp.Status, refusal.Error.Code, refusal.Error.Message)
+		return &graphError{&azure.Error{Status: resp.StatusCode, Code: refusal.Error.Code, Message: refusal.Error.Message}}
 	}
 	if out == nil {
 		return nil
@@ -92,6 +93,21 @@ func (g *graphClient) do(ctx context.Context, method, path string, in, out any) 
 		return fmt.Errorf("reading the answer of graph: %w", err)
 	}
 	return nil
+}
+
+// graphError is a refusal of Graph: an *azure.Error.
+type graphError struct{ refused *azure.Error }
+
+func (e *graphError) Unwrap() error { return e.refused }
+
+func (e *graphError) Error() string {
+	return fmt.Sprintf("graph refused (%d %s, %s): %s", e.refused.Status, http.StatusText(e.refused.Status), e.refused.Code, e.refused.Message)
+}
+
+// isStatus reports whether a refusal has the HTTP status.
+func isStatus(err error, status int) bool {
+	refused, ok := errors.AsType[*azure.Error](err)
+	return ok && refused.Status == status
 }
 
 // list reads every page of a collection.
@@ -156,12 +172,18 @@ type claimsExpression struct {
 	Language int    `json:"languageVersion"`
 }
 
+// errNoApplication means that no application has the name.
+type errNoApplication struct{ name string }
+
+func (e errNoApplication) Error() string {
+	return fmt.Sprintf("there is no application %q: `lanyard app list` lists them", e.name)
+}
+
 // find gives the one application with that client ID, object ID or name.
 func (g *graphClient) find(ctx context.Context, name string) (application, error) {
-	quoted := "'" + strings.ReplaceAll(name, "'", "''") + "'"
-	filter := "displayName eq " + quoted
+	filter := "displayName eq " + quoted(name)
 	if len(name) == 36 && uuid.Validate(name) == nil {
-		filter = "appId eq " + quoted + " or id eq " + quoted
+		filter = "appId eq " + quoted(name) + " or id eq " + quoted(name)
 	}
 	found, err := list[application](ctx, g, "/v1.0/applications?$filter="+url.QueryEscape(filter))
 	if err != nil {
@@ -169,7 +191,7 @@ func (g *graphClient) find(ctx context.Context, name string) (application, error
 	}
 	switch len(found) {
 	case 0:
-		return application{}, fmt.Errorf("there is no application %q: `lanyard app list` lists them", name)
+		return application{}, errNoApplication{name}
 	case 1:
 		return found[0], nil
 	}
@@ -179,6 +201,9 @@ func (g *graphClient) find(ctx context.Context, name string) (application, error
 	}
 	return application{}, fmt.Errorf("%d applications are called %q: use one of the client IDs %s", len(found), name, strings.Join(ids, ", "))
 }
+
+// quoted writes text into a filter.
+func quoted(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
 
 // servicePrincipals gives the object IDs of all applications' service
 // principals by client ID.

@@ -14,11 +14,12 @@ import (
 
 	"github.com/lanyard-id/lanyard/internal/atomicfile"
 	"github.com/lanyard-id/lanyard/internal/token"
+	"github.com/lanyard-id/lanyard/internal/workloadidentity"
 )
 
 // exchangeAudience is the audience of the service-account tokens that the
 // workload identity webhook projects.
-const exchangeAudience = "api://AzureADTokenExchange"
+const exchangeAudience = workloadidentity.DefaultAudience
 
 // tokenLifetime is how long a projected token lasts, the webhook's default; the
 // kubelet replaces it when four fifths of that have passed.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -23,6 +24,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/server"
 	"github.com/lanyard-id/lanyard/internal/token"
 )
 
@@ -91,6 +94,61 @@ func (k *kubernetesAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		k.account(w, r, strings.TrimSuffix(strings.Join(path, "/"), "/"))
 	}
+}
+
+// account NAMESPACE/NAME none|FACT|set FACT looks at a service account, or writes
+// to it as somebody else does. A FACT is "label KEY VALUE" or "annotation KEY
+// VALUE", with the value - for none.
+func account(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: account NAMESPACE/NAME none|FACT|set FACT")
+	}
+	namespace, name, _ := strings.Cut(args[0], "/")
+	key := namespace + "/serviceaccounts/" + name
+	k := ts.Value(kubernetesKey{}).(*kubernetesAPI)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	have := k.accounts[key]
+	if args[1] == "none" {
+		if have != nil {
+			ts.Fatalf("there is a service account %s: %v", args[0], have)
+		}
+		return
+	}
+	var kind, label, value string
+	if n, err := fmt.Sscan(args[len(args)-1], &kind, &label, &value); n != 3 {
+		ts.Fatalf("%q is no fact: %v", args[len(args)-1], err)
+	}
+	if args[1] == "set" {
+		if have == nil {
+			have = map[string]any{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": map[string]any{"namespace": namespace, "name": name, "uid": key}}
+			k.accounts[key] = have
+		}
+		mergePatch(have, map[string]any{"metadata": map[string]any{kind + "s": map[string]any{label: value}}})
+		return
+	}
+	if have == nil {
+		ts.Fatalf("there is no service account %s", args[0])
+	}
+	all, _ := have["metadata"].(map[string]any)[kind+"s"].(map[string]any)
+	got, ok := all[label]
+	if !ok {
+		got = "-"
+	}
+	if got != value {
+		ts.Fatalf("the service account %s has the %s %s %v, not %s", args[0], kind, label, got, value)
+	}
+}
+
+// group NAME LOCATION makes a resource group in the cloud of LANYARD_ENV_FILE.
+func group(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: group NAME LOCATION")
+	}
+	env, err := server.LoadEnvironment(ts.Getenv("LANYARD_ENV_FILE"))
+	ts.Check(err)
+	path := azure.ResourceGroupScope(env.SubscriptionID, args[0]).String() + resourceGroupVersion
+	ts.Check(manage(context.Background(), env, http.MethodPut, path, map[string]any{"location": args[1]}, nil))
 }
 
 // account serves one service account: get, create, merge patch and delete.

@@ -88,7 +88,7 @@ Exit codes: 0 success, 1 failure, 2 a command line that was not understood.`,
 		&cobra.Group{ID: "manage", Title: "Managing a cloud:"},
 	)
 	root.AddCommand(newUp(), newServe(), newEnv(), newExec(), newToken(), newApp(), newClock(), newVersion())
-	root.AddCommand(newAttach(), newDetach(), newCluster(), newIssuer(), newJWKS())
+	root.AddCommand(newAttach(), newDetach(), newCluster(), newServiceAccount(), newIssuer(), newJWKS())
 	root.AddCommand(newTenant(), newSubscription(), newKeys(), newBackup(), newSealingKey())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()

@@ -32,10 +32,12 @@ func TestScript(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"account":     account,
 			"certificate": certificate,
 			"eventually":  eventually,
 			"field":       field,
 			"freeport":    freeport,
+			"group":       group,
 			"hold":        hold,
 			"keyfile":     keyfile,
 			"kubernetes":  kubernetes,
