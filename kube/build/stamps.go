@@ -24,8 +24,8 @@ func readStamps(directory string) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if json.Unmarshal(raw, &stamps) != nil {
-		return map[string]string{}, nil // a build was interrupted: all is built again, from Go's cache
+	if err := json.Unmarshal(raw, &stamps); err != nil {
+		return nil, fmt.Errorf("%s is not what a build wrote, remove it: %w", filepath.Join(directory, stampFile), err)
 	}
 	return stamps, nil
 }
@@ -35,7 +35,11 @@ func writeStamps(directory string, stamps map[string]string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(directory, stampFile), raw, 0o644)
+	path := filepath.Join(directory, stampFile)
+	if err := os.WriteFile(path+".new", raw, 0o644); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path) // whole, whenever a build is interrupted
 }
 
 // stamp is a hash of all that the program comes from: the versions of its
