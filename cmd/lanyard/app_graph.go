@@ -172,13 +172,6 @@ type claimsExpression struct {
 	Language int    `json:"languageVersion"`
 }
 
-// errNoApplication means that no application has the name.
-type errNoApplication struct{ name string }
-
-func (e errNoApplication) Error() string {
-	return fmt.Sprintf("there is no application %q: `lanyard app list` lists them", e.name)
-}
-
 // find gives the one application with that client ID, object ID or name.
 func (g *graphClient) find(ctx context.Context, name string) (application, error) {
 	filter := "displayName eq " + quoted(name)
@@ -191,7 +184,7 @@ func (g *graphClient) find(ctx context.Context, name string) (application, error
 	}
 	switch len(found) {
 	case 0:
-		return application{}, errNoApplication{name}
+		return application{}, fmt.Errorf("there is no application %q: `lanyard app list` lists them", name)
 	case 1:
 		return found[0], nil
 	}
