@@ -1,6 +1,7 @@
 package channel
 
 import (
+	"cmp"
 	"errors"
 	"maps"
 	"slices"
@@ -112,7 +113,7 @@ func newView(cluster Cluster, byID map[string]Credential) *view {
 	}
 	for _, list := range v.byClient {
 		slices.SortFunc(list, func(a, b Credential) int {
-			return strings.Compare(a.Name+"\x00"+a.ID, b.Name+"\x00"+b.ID)
+			return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.ID, b.ID))
 		})
 	}
 	return v
