@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -74,7 +75,7 @@ func New(ctx context.Context, o Options) (*Cluster, error) {
 		return nil, err
 	}
 	if missing := Missing(); len(missing) > 0 {
-		return nil, fmt.Errorf("kubetest: this machine lacks %v", missing)
+		return nil, fmt.Errorf("kubetest: this machine lacks %s", strings.Join(missing, "; "))
 	}
 	bin, err := binaries()
 	if err != nil {

@@ -8,7 +8,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
+
+	"github.com/lanyard-id/lanyard/e2e/kubetest/internal/machine"
 )
 
 // Missing says what this machine lacks to run a cluster, in words for whoever
@@ -24,8 +27,14 @@ func Missing() []string {
 	if _, err := exec.LookPath("nft"); err != nil {
 		missing = append(missing, "nft, for services (Debian's nftables)")
 	}
-	if _, err := binaries(); err != nil {
-		missing = append(missing, err.Error())
+	bin, err := binaries()
+	if err != nil {
+		return append(missing, err.Error())
+	}
+	if len(missing) == 0 {
+		if err := machine.Possible(filepath.Join(bin, "machine")); err != nil {
+			missing = append(missing, fmt.Sprintf("the right to make namespaces (%v)", err))
+		}
 	}
 	return missing
 }
@@ -39,9 +48,9 @@ func Require(t testing.TB) {
 		return
 	}
 	if os.Getenv("CI") != "" {
-		t.Fatalf("CI must be able to run a Kubernetes cluster, and lacks %v", missing)
+		t.Fatalf("CI must be able to run a Kubernetes cluster, and lacks %s", strings.Join(missing, "; "))
 	}
-	t.Skipf("NOT TESTED: this machine cannot run a Kubernetes cluster: it lacks %v", missing)
+	t.Skipf("NOT TESTED: this machine cannot run a Kubernetes cluster: it lacks %s", strings.Join(missing, "; "))
 }
 
 // binaries is the directory that "make kube" fills, found from the working

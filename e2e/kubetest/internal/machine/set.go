@@ -26,6 +26,18 @@ type Set struct {
 	closed   bool
 }
 
+// Possible says why this process could make no machines, where it could not: in a
+// container without the rights, say.
+func Possible(program string) error {
+	cmd := exec.CommandContext(context.Background(), program) // says how it is used, and ends
+	cmd.SysProcAttr = namespaces()
+	err := cmd.Run()
+	if _, ran := errors.AsType[*exec.ExitError](err); ran {
+		return nil
+	}
+	return err
+}
+
 // NewSet makes a set without machines. The program is kube's machine.
 func NewSet(program string) (*Set, error) {
 	// Not below TMPDIR, which may be long, or in /var: sockets have short names,
