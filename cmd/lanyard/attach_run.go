@@ -91,30 +91,13 @@ func (r *attachRun) lookAtCloud(ctx context.Context, name string) error {
 	if r.registered, err = r.arm.cluster(ctx, r.id); err != nil {
 		return err
 	}
-	if err := r.checkIdentity(); err != nil {
+	if err := r.checkIdentity(ctx); err != nil {
 		return err
 	}
 	if r.attachment, err = r.attachmentOf(); err != nil {
 		return err
 	}
 	return r.prepare()
-}
-
-// checkIdentity refuses to mix two clusters up: what one's service accounts may
-// do, the other's would come to.
-func (r *attachRun) checkIdentity() error {
-	cloud := r.arm.env.Endpoints.ResourceManager
-	if b := r.before; b != nil {
-		if !strings.EqualFold(b.ResourceID, r.id.String()) || b.Cloud != cloud {
-			return fmt.Errorf("this cluster is attached already, as %s of the cloud %s: take it out with `lanyard detach %s` first", b.ResourceID, b.Cloud, b.ResourceID)
-		}
-		return nil
-	}
-	if r.registered != nil && r.registered.Properties.ConnectivityStatus != "Connecting" && !r.replace {
-		return fmt.Errorf("%s is attached, and this cluster does not know of it: it is another cluster's, whose identities this one would get. "+
-			"Take another name; or, if that cluster is no more and this one takes its place, say --replace-cluster", r.id)
-	}
-	return nil
 }
 
 // prepare renders the installation by what is known so far.
@@ -168,6 +151,14 @@ func (r *attachRun) did(step string) {
 func (r *attachRun) do(ctx context.Context) error {
 	if err := r.register(ctx); err != nil {
 		return err
+	}
+	if err := r.checkIssuer(); err != nil {
+		return err
+	}
+	if !r.cloudOnly {
+		if err := r.install.Remember(ctx, r.kube); err != nil {
+			return err
+		}
 	}
 	if err := r.enroll(ctx); err != nil {
 		return err
@@ -304,12 +295,17 @@ func (r *attachRun) register(ctx context.Context) error {
 	return nil
 }
 
-// enroll gives the cloud the cluster's keys.
-func (r *attachRun) enroll(ctx context.Context) error {
+// checkIssuer sees that the API server signs as the resource says.
+func (r *attachRun) checkIssuer() error {
 	profile := r.registered.Properties.Issuer
 	if is := r.issuer.URL; is != profile.IssuerURL && is != profile.SelfHostedURL {
 		return issuerMismatch(is, profile.IssuerURL)
 	}
+	return nil
+}
+
+// enroll gives the cloud the cluster's keys.
+func (r *attachRun) enroll(ctx context.Context) error {
 	if r.trust {
 		path := "/providers/Lanyard.Directory/trustedIssuers/" + r.trustedName() + cloudVersion
 		asked := map[string]any{"properties": map[string]any{"issuerUrl": r.issuer.URL, "tenantId": r.arm.env.TenantID, "jwks": r.issuer.JWKS}}
@@ -322,7 +318,7 @@ func (r *attachRun) enroll(ctx context.Context) error {
 		"issuer":        r.issuer.URL,
 		"agentSubjects": []string{"system:serviceaccount:" + r.attachment.Namespace + ":" + webhookAccount},
 	}
-	if r.issuer.URL == profile.IssuerURL {
+	if r.issuer.URL == r.registered.Properties.Issuer.IssuerURL {
 		body["keys"] = r.issuer.JWKS
 	}
 	if err := r.arm.do(ctx, http.MethodPost, r.id.String()+"/enroll"+clusterVersion, body, &r.enrolled); err != nil {

@@ -174,7 +174,7 @@ func (r *detachRun) look(ctx context.Context, name string) error {
 	case err == nil:
 		r.trusted = true
 	// Who may not see it has not made it either.
-	case isCode(err, "ResourceNotFound", "NotFound", "AuthorizationFailed", "InvalidResourceNamespace", "InvalidResourceType"):
+	case isCode(err, "TrustedIssuerNotFound", "AuthorizationFailed", "InvalidResourceNamespace"):
 	default:
 		return err
 	}

@@ -235,6 +235,24 @@ func (i *Installation) Apply(ctx context.Context, c *Cluster, done func(Change))
 	return nil
 }
 
+// Remember writes what the cluster is attached to, before anything else of the
+// attachment is done: so that a run which fails is known for what it is.
+func (i *Installation) Remember(ctx context.Context, c *Cluster) error {
+	for _, o := range i.objects[:2] {
+		have, err := c.live(ctx, nameOf(o))
+		if err != nil {
+			return err
+		}
+		if have != nil && !isOurs(have) {
+			continue // a namespace of somebody's, which Plan has seen
+		}
+		if _, err := c.apply(ctx, o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // object gives an object of the installation.
 func (i *Installation) object(name Object) *unstructured.Unstructured {
 	return i.objects[slices.IndexFunc(i.objects, func(o *unstructured.Unstructured) bool { return nameOf(o) == name })]

@@ -148,14 +148,16 @@ func (c *Cluster) removeNamed(ctx context.Context, name Object) error {
 	return c.remove(ctx, o)
 }
 
-// remove deletes one object, that one and none that has its name since. It is
-// there until what it owns, such as a deployment's pods, is gone.
+// remove deletes one object, that one and none that has its name since. A
+// deployment is there until its pods are gone.
 func (c *Cluster) remove(ctx context.Context, o *unstructured.Unstructured) error {
-	foreground := metav1.DeletePropagationForeground
 	uid := o.GetUID()
-	err := c.at(nameOf(o)).Delete(ctx, o.GetName(), metav1.DeleteOptions{
-		PropagationPolicy: &foreground, Preconditions: &metav1.Preconditions{UID: &uid},
-	})
+	options := metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}}
+	if o.GetKind() == "Deployment" {
+		foreground := metav1.DeletePropagationForeground
+		options.PropagationPolicy = &foreground
+	}
+	err := c.at(nameOf(o)).Delete(ctx, o.GetName(), options)
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("deleting %s: %w", nameOf(o), c.explain(err))
 	}
