@@ -31,6 +31,7 @@ type Cloud struct {
 
 	dir     string // of programs and data
 	lanyard string
+	flags   []string
 	process *exec.Cmd
 	logs    *lockedBuffer
 }
@@ -54,13 +55,14 @@ func (l *lockedBuffer) String() string {
 }
 
 // Start builds lanyard from the module in the directory root, runs it on a host of
-// its own, and has the cluster's DNS know it. Stop ends it.
-func Start(ctx context.Context, k *kubetest.Cluster, root string) (*Cloud, error) {
+// its own, and has the cluster's DNS know it. flags are more of "lanyard up". Stop
+// ends it.
+func Start(ctx context.Context, k *kubetest.Cluster, root string, flags ...string) (*Cloud, error) {
 	dir, err := os.MkdirTemp("", "lanyard-cloud-")
 	if err != nil {
 		return nil, err
 	}
-	c := &Cloud{dir: dir, lanyard: filepath.Join(dir, "lanyard")}
+	c := &Cloud{dir: dir, lanyard: filepath.Join(dir, "lanyard"), flags: flags}
 	if err := c.start(ctx, k, root); err != nil {
 		return nil, errors.Join(err, c.Stop())
 	}
@@ -91,8 +93,8 @@ func (c *Cloud) EnvFile() string { return filepath.Join(c.data(), "env.json") }
 // Run starts the process, and returns when it says that it is ready.
 func (c *Cloud) Run(ctx context.Context) error {
 	c.logs = &lockedBuffer{}
-	c.process = c.Host.Command(context.WithoutCancel(ctx), c.lanyard, "up", "--data", c.data(), "--domain", Domain,
-		"--listen", netip.AddrPortFrom(c.Host.Addr(), 443).String())
+	c.process = c.Host.Command(context.WithoutCancel(ctx), c.lanyard, append([]string{"up", "--data", c.data(), "--domain", Domain,
+		"--listen", netip.AddrPortFrom(c.Host.Addr(), 443).String()}, c.flags...)...)
 	c.process.Stderr = c.logs
 	c.process.Env = append(c.process.Env, "HOME="+c.dir)
 	stdout, err := c.process.StdoutPipe()
