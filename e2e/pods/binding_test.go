@@ -36,9 +36,15 @@ subjects: [{kind: ServiceAccount, name: first, namespace: %[3]s}, {kind: Service
 		}
 	})
 	for _, account := range []string{"first", "second", "third"} {
-		n.Apply(s.account(account) + "---" + pod(account, podSpec{account: account,
-			containers: []string{container("main", boundImage, s.vault, "greeting")},
-		}, `azure.workload.identity/use-identity-binding: "true"`))
+		n.Apply(s.account(account))
+		// The webhook learns the token proxy's authority from a volume, which the
+		// kubelet brings up to date about once a minute.
+		n.Eventually("the webhook to know the token proxy's authority", func(ctx context.Context) (bool, string) {
+			err := n.Cluster.Apply(ctx, n.Name, pod(account, podSpec{account: account,
+				containers: []string{container("main", boundImage, s.vault, "greeting")},
+			}, `azure.workload.identity/use-identity-binding: "true"`))
+			return err == nil, fmt.Sprint(err)
+		})
 	}
 	wantOutput(t, n, "first", "main", s.greeting())
 	wantOutput(t, n, "second", "main", s.greeting())

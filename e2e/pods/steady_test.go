@@ -40,10 +40,11 @@ func lastTally(t testing.TB, n *kubetest.Namespace, pod, container string) tally
 	return tally{}
 }
 
-// waitReads waits until a container has read so many times more than when asked,
-// and wants no failure.
+// waitReads waits until a pod is ready and a container of it has read so many times
+// more, and wants no failure.
 func waitReads(t testing.TB, n *kubetest.Namespace, pod, container string, more int) {
 	t.Helper()
+	n.WaitReady(pod)
 	start := -1
 	n.Eventually(fmt.Sprintf("%d more readings by pod %s", more, pod), func(context.Context) (bool, string) {
 		now := lastTally(t, n, pod, container)
