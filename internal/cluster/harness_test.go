@@ -94,18 +94,18 @@ type world struct {
 	url      string
 	ca       *x509.CertPool
 	client   *http.Client
-	// heartbeat is the time between heartbeats.
-	heartbeat time.Duration
+	// heartbeat is the time between heartbeats, and patience that for a write.
+	heartbeat, patience time.Duration
 }
 
 func newWorld(tb testing.TB) *world {
 	tb.Helper()
-	return newWorldOf(tb, 20*time.Millisecond)
+	return newWorldOf(tb, 20*time.Millisecond, time.Second)
 }
 
-func newWorldOf(tb testing.TB, heartbeat time.Duration) *world {
+func newWorldOf(tb testing.TB, heartbeat, patience time.Duration) *world {
 	tb.Helper()
-	w := &world{Cloud: cloudtest.New(tb, cloudtest.Config{}), heartbeat: heartbeat}
+	w := &world{Cloud: cloudtest.New(tb, cloudtest.Config{}), heartbeat: heartbeat, patience: patience}
 	w.Tenant(directory.Tenant{ID: cloudtest.TenantID, DisplayName: "Contoso", DefaultDomain: "contoso.example", Domains: []string{"contoso.example"}})
 	w.Tenant(directory.Tenant{ID: cloudtest.OtherTenantID, DisplayName: "Fabrikam", DefaultDomain: "fabrikam.example", Domains: []string{"fabrikam.example"}})
 	w.open(w.Directory)
@@ -123,7 +123,7 @@ func (w *world) open(dir *directory.Directory) {
 	w.issuers = token.NewIssuers(token.IssuersConfig{Local: w.clusters.Keys, Now: w.Clock.Now, Logger: w.Logger})
 	w.metrics = prometheus.NewRegistry()
 	w.channel, err = cluster.NewChannel(cluster.ChannelConfig{
-		Clusters: w.clusters, Directory: dir, Issuers: w.issuers, Heartbeat: w.heartbeat, WriteTimeout: time.Second, Logger: w.Logger, Registerer: w.metrics,
+		Clusters: w.clusters, Directory: dir, Issuers: w.issuers, Heartbeat: w.heartbeat, WriteTimeout: w.patience, Logger: w.Logger, Registerer: w.metrics,
 	})
 	cloudtest.Must(w.TB, err)
 }

@@ -58,6 +58,7 @@ func (c *Channel) changes(w http.ResponseWriter, r *http.Request) {
 		out: output{w: w, control: http.NewResponseController(w), timeout: c.writeTimeout},
 	}
 	why := s.run(ctx, lines)
+	s.out.end()
 	c.metrics.ended.WithLabelValues(why).Inc()
 	c.log.InfoContext(ctx, "a stream of an agent ended", "cluster", a.cluster.ID, "agent", a.subject, "pod", a.pod, "reason", why)
 }
@@ -157,8 +158,8 @@ type output struct {
 	timeout time.Duration
 }
 
-// write writes and flushes, a part at a time. Its deadline also takes the place of
-// the server's own for a request, which does not hold for one that goes on.
+// write writes and flushes, a part at a time. Between two writes there is no
+// deadline, neither an old one nor the server's own for a request.
 func (o output) write(lines []byte) error {
 	for len(lines) > 0 {
 		n := min(len(lines), writeBytes)
@@ -171,5 +172,8 @@ func (o output) write(lines []byte) error {
 		}
 		lines = lines[n:]
 	}
-	return nil
+	return o.control.SetWriteDeadline(time.Time{})
 }
+
+// end bounds what the server itself still writes when the stream is over.
+func (o output) end() { _ = o.control.SetWriteDeadline(time.Now().Add(o.timeout)) }

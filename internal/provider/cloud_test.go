@@ -2,6 +2,8 @@ package provider
 
 import (
 	"bytes"
+	"crypto/rand"
+	"crypto/rsa"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -14,6 +16,7 @@ import (
 	"github.com/lanyard-id/lanyard/internal/cloudtest"
 	"github.com/lanyard-id/lanyard/internal/rbac"
 	"github.com/lanyard-id/lanyard/internal/store"
+	"github.com/lanyard-id/lanyard/internal/token"
 )
 
 const cloudVersion = "?api-version=2026-09-01"
@@ -50,12 +53,26 @@ func (w *testWorld) deleted(url string) {
 	})
 }
 
+// testKeySet is a JWK set of a key that nobody has kept.
+func testKeySet(tb testing.TB) string {
+	tb.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	cloudtest.Must(tb, err)
+	public, err := token.NewVerificationKey(key.Public())
+	cloudtest.Must(tb, err)
+	set, err := token.EncodeKeySet([]token.VerificationKey{public})
+	cloudtest.Must(tb, err)
+	return string(set)
+}
+
 const fabrikamID = "5c4a8b62-0000-4111-8222-933344445555"
 
 // fillTenant makes a tenant with much in it.
 func (w *testWorld) fillTenant() {
 	w.TB.Helper()
 	w.put("/providers/Lanyard.Directory/tenants/"+fabrikamID+cloudVersion, `{"properties":{"displayName":"Fabrikam","defaultDomain":"fabrikam.test"}}`)
+	w.put("/providers/Lanyard.Directory/trustedIssuers/fabrikam"+cloudVersion,
+		`{"properties":{"issuerUrl":"https://kubernetes.invalid","tenantId":"`+fabrikamID+`","jwks":`+testKeySet(w.TB)+`}}`)
 	for i := range 30 {
 		w.Update(func(tx *store.Tx) error {
 			app, principal, err := w.Directory.CreateApplication(tx, fabrikamID, fmt.Sprintf("app%d", i), fmt.Sprintf("api://shop/%d", i))
