@@ -5,6 +5,7 @@
 //	lanyard env      the variables by which Azure's SDKs find a cloud
 //	lanyard token    get a token and show what it says
 //	lanyard app      applications and their credentials
+//	lanyard issuer   the issuer of a cluster's tokens: publish, rotate, check
 //
 // One file holds one command. What they have in common (finding the environment
 // file, output forms, exit codes) is in root.go.
