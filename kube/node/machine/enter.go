@@ -16,7 +16,8 @@ import (
 const become = "become"
 
 // enter runs a program on a machine, passes signals on to it, and ends as it
-// ends. Where enter is killed, so is the program.
+// ends. Where enter is killed, so is the program, but not before enter has ended:
+// SIGUSR2 has the program killed, and enter end after it.
 func enter(pid string, program []string) error {
 	// The namespaces are those of a thread, and so is the death that a child may
 	// be told of; this one is the process's first and lasts as long as it.
@@ -44,6 +45,9 @@ func enter(pid string, program []string) error {
 	}
 	go func() {
 		for s := range signals {
+			if s == unix.SIGUSR2 {
+				s = unix.SIGKILL
+			}
 			_ = cmd.Process.Signal(s) // it may have ended
 		}
 	}()

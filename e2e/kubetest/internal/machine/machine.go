@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -99,9 +100,14 @@ func (m *Machine) Command(ctx context.Context, program string, args ...string) *
 	cmd := exec.CommandContext(ctx, m.set.program, append([]string{"enter", strconv.Itoa(m.PID()), "--", program}, args...)...)
 	cmd.Env = environment()
 	cmd.SysProcAttr = session()
+	cmd.Cancel = func() error { return kill(cmd.Process) }
 	cmd.WaitDelay = 10 * time.Second
 	return cmd
 }
+
+// kill ends a program that Command started: the process here is the one that
+// brought it to the machine, which would end before it if it were killed itself.
+func kill(p *os.Process) error { return p.Signal(syscall.SIGUSR2) }
 
 // Dial connects from the machine. The address is a literal IP with a port: names
 // are looked up by other threads, which are not on the machine.

@@ -45,6 +45,6 @@ func (p *Process) Signal(s syscall.Signal) error { return p.cmd.Process.Signal(s
 
 // Kill ends it, and returns when it has ended.
 func (p *Process) Kill() {
-	_ = p.cmd.Process.Kill() // it may have ended
+	_ = kill(p.cmd.Process) // it may have ended
 	<-p.done
 }
