@@ -250,7 +250,8 @@ func (r *attachRun) report(w io.Writer) error {
 	_, err := fmt.Fprintf(w, `%s is attached. Its issuer is
   %s
 Let a service account of it be an identity:
-  lanyard serviceaccount create --help
+  lanyard serviceaccount create --service-account-namespace NAMESPACE --service-account-name NAME \
+    --managed-identity IDENTITY --resource-group GROUP --skip-phases role-assignment
 and label the pods that use it with azure.workload.identity/use: "true".
 `, r.id.Name(), issuer)
 	return err
