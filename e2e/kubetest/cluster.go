@@ -47,6 +47,7 @@ type Cluster struct {
 	hosts    []*Host
 	keyPairs int
 	images   map[string]bool // loaded, by reference
+	kept     map[string]bool // tests whose failure keeps logs
 }
 
 // Start starts a cluster for a test, and ends it with the test. Where the machine
@@ -85,7 +86,7 @@ func New(ctx context.Context, o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{bin: bin, options: o, machines: machines, logs: filepath.Join(machines.Dir(), "logs"), images: map[string]bool{}}
+	c := &Cluster{bin: bin, options: o, machines: machines, logs: filepath.Join(machines.Dir(), "logs"), images: map[string]bool{}, kept: map[string]bool{}}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	if err := c.start(ctx); err != nil {

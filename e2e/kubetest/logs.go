@@ -41,9 +41,15 @@ func (c *Cluster) saveComponentLogs(test string) string {
 	return "the logs of the cluster are in " + dir
 }
 
-// keepLogs keeps them where the test fails.
+// keepLogs keeps them where the test fails, however often it is called for it.
 func (c *Cluster) keepLogs(t testing.TB) {
 	t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.kept[t.Name()] {
+		return
+	}
+	c.kept[t.Name()] = true
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log(c.saveComponentLogs(t.Name()))
@@ -91,6 +97,6 @@ func (n *Namespace) saveLogs(ctx context.Context) string {
 			fmt.Fprintf(&said, "%s said last:\n\t%s\n", container.Name, strings.Join(lines[max(0, len(lines)-excerpt):], "\n\t"))
 		}
 	}
-	fmt.Fprintf(&said, "all of it is in %s\n%s", dir, n.Cluster.saveComponentLogs(n.t.Name()))
+	fmt.Fprintf(&said, "all of it is in %s", dir)
 	return said.String()
 }

@@ -66,6 +66,9 @@ func (s *Shared) Get(t testing.TB) *Cluster {
 			s.err = s.Ready(context.Background(), s.cluster)
 		}
 	}
+	if s.cluster != nil {
+		s.cluster.keepLogs(t)
+	}
 	if s.err != nil {
 		t.Fatal(s.err)
 	}
