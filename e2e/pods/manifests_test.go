@@ -22,10 +22,11 @@ const restricted = `{allowPrivilegeEscalation: false, runAsNonRoot: true, capabi
 
 // container is one line of a list of containers.
 func container(name, image string, args ...string) string {
+	quoted := make([]string, len(args))
 	for i, a := range args {
-		args[i] = fmt.Sprintf("%q", a)
+		quoted[i] = fmt.Sprintf("%q", a)
 	}
-	return fmt.Sprintf("{name: %s, image: %s, imagePullPolicy: Never, args: [%s], securityContext: %s}", name, image, strings.Join(args, ", "), restricted)
+	return fmt.Sprintf("{name: %s, image: %s, imagePullPolicy: Never, args: [%s], securityContext: %s}", name, image, strings.Join(quoted, ", "), restricted)
 }
 
 // reader reads a secret of the site, once.
