@@ -51,6 +51,9 @@ func (c *Cluster) keepLogs(t testing.TB) {
 	}
 	c.kept[t.Name()] = true
 	t.Cleanup(func() {
+		c.mu.Lock()
+		delete(c.kept, t.Name()) // it may run again
+		c.mu.Unlock()
 		if t.Failed() {
 			t.Log(c.saveComponentLogs(t.Name()))
 		}
