@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/rest"
@@ -177,6 +178,9 @@ func (f *webhookFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	klog.SetSlogLogger(config.Log) // client-go's own log
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(controller.GCPercent)
+	}
 	w, err := controller.NewWebhook(config)
 	if err != nil {
 		return err

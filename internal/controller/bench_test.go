@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -54,6 +55,7 @@ func serveBench(kind string) {
 		s.Serve(l)
 		return
 	}
+	debug.SetGCPercent(GCPercent)
 	w, err := NewWebhook(WebhookConfig{
 		Kubernetes: &rest.Config{Host: kind}, Namespace: "azwi", Log: slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		Settings: workloadidentity.Settings{TenantID: tenantID, AuthorityHost: "https://login.microsoftonline.com/"},

@@ -229,17 +229,18 @@ func (f *fakeAPI) watch(w http.ResponseWriter, r *http.Request) {
 	encoder := json.NewEncoder(w)
 	s := selectionOf(r)
 	f.mu.Lock()
+	initial, revision := f.selected(s), f.revision
+	f.watches[events] = s
+	f.mu.Unlock()
 	if r.URL.Query().Get("sendInitialEvents") == "true" {
-		for _, o := range f.selected(s) {
+		for _, o := range initial {
 			encoder.Encode(event{"ADDED", o})
 		}
 		encoder.Encode(event{"BOOKMARK", s.of(map[string]any{
 			"apiVersion": "v1", "kind": "Pod", "metadata": map[string]any{
-				"resourceVersion": strconv.Itoa(f.revision), "annotations": map[string]any{"k8s.io/initial-events-end": "true"},
+				"resourceVersion": strconv.Itoa(revision), "annotations": map[string]any{"k8s.io/initial-events-end": "true"},
 			}})})
 	}
-	f.watches[events] = s
-	f.mu.Unlock()
 	defer func() {
 		f.mu.Lock()
 		delete(f.watches, events)

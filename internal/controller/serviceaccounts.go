@@ -10,6 +10,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/tools/cache"
 
@@ -29,6 +30,7 @@ const lookupTimeout = 5 * time.Second
 type serviceAccounts struct {
 	client metadata.Interface
 	synced atomic.Bool
+	asked  atomic.Pointer[error] // how the API server answers lists and watches; nil: not yet
 
 	mu    sync.RWMutex
 	known map[accountKey]account
@@ -47,8 +49,43 @@ func newServiceAccounts(client metadata.Interface) *serviceAccounts {
 
 // run follows the cluster's service accounts until ctx ends.
 func (s *serviceAccounts) run(ctx context.Context) {
-	reflector := serving.NewMetadataReflector(s.client.Resource(serviceAccountResource), "", s)
-	reflector.RunWithContext(ctx)
+	client := listening{s.client.Resource(serviceAccountResource), func(err error) { s.asked.Store(&err) }}
+	serving.NewMetadataReflector(client, "", s).RunWithContext(ctx)
+}
+
+// listening tells how lists and watches are answered.
+type listening struct {
+	metadata.ResourceInterface
+	answered func(error)
+}
+
+// List is the client's.
+func (l listening) List(ctx context.Context, o metav1.ListOptions) (*metav1.PartialObjectMetadataList, error) {
+	list, err := l.ResourceInterface.List(ctx, o)
+	l.answered(err)
+	return list, err
+}
+
+// Watch is the client's.
+func (l listening) Watch(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+	w, err := l.ResourceInterface.Watch(ctx, o)
+	l.answered(err)
+	return w, err
+}
+
+// missing says why service accounts cannot be found. That not all of them are in
+// memory yet is no reason: those that are not are asked for.
+func (s *serviceAccounts) missing() []string {
+	if s.synced.Load() {
+		return nil
+	}
+	switch err := s.asked.Load(); {
+	case err == nil:
+		return []string{"the service accounts are not known yet"}
+	case *err != nil:
+		return []string{fmt.Sprintf("the service accounts cannot be read: %v", *err)}
+	}
+	return nil
 }
 
 // get gives a service account. One that is not known yet is asked for at the API

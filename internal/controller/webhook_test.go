@@ -250,6 +250,12 @@ func cluster(tb testing.TB) *fakeAPI {
 func TestAdmission(t *testing.T) {
 	api := cluster(t)
 	w := start(t, api, testConfig(t, api))
+	eventually(t, func() error {
+		if !w.accounts.synced.Load() {
+			return fmt.Errorf("the service accounts are not in memory")
+		}
+		return nil
+	})
 	got := w.post(t, review("app", 2))
 	if !got.Allowed || got.UID != "705ab4f5-6393-11e8-b7cc-42010a800002" || got.PatchType != "JSONPatch" || len(got.Warnings) != 0 {
 		t.Fatalf("%+v", got)

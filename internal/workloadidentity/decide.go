@@ -143,7 +143,7 @@ func (d *decision) chooseIdentity() error {
 		d.tenant = d.sa.TenantID
 	}
 	if own, ok := d.pod.Metadata.Annotations[PodClientIDAnnotation]; ok {
-		if !isGUID(own) {
+		if !azure.IsGUID(own) {
 			return deny("annotation %s is %q, which is not a GUID; it takes the identity's client ID", PodClientIDAnnotation, own)
 		}
 		d.client = own

@@ -36,11 +36,11 @@ func (d *decision) warnAboutFederation(f Federation) {
 	if f == nil || d.custom != nil {
 		return
 	}
-	if isGUID(d.tenant) && !f.TenantKnown(d.tenant) {
+	if azure.IsGUID(d.tenant) && !f.TenantKnown(d.tenant) {
 		d.warnf("tenant %s is unknown to the cloud, or nothing in it trusts this cluster", d.tenant)
 		return
 	}
-	if !isGUID(d.client) || d.hasOwnClientID() {
+	if !azure.IsGUID(d.client) || d.hasOwnClientID() {
 		return
 	}
 	subject, audience := d.sa.Subject(), d.settings.Audience

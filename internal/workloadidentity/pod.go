@@ -15,9 +15,13 @@ type PodMetadata struct {
 	Name         string            `json:"name"`
 	GenerateName string            `json:"generateName"`
 	Annotations  map[string]string `json:"annotations"`
-	Labels       struct {
-		System string `json:"azure-workload-identity.io/system"` // SystemLabel
-	} `json:"labels"`
+	Labels       PodLabels         `json:"labels"`
+}
+
+// PodLabels are the labels that are read.
+type PodLabels struct {
+	// System is SystemLabel's.
+	System string `json:"azure-workload-identity.io/system"`
 }
 
 // PodSpec is a pod's containers and what they share.
@@ -65,15 +69,24 @@ type Volume struct {
 
 // ProjectedVolume is what a projected volume is made of.
 type ProjectedVolume struct {
-	Sources []struct {
-		ServiceAccountToken *struct {
-			Path     string `json:"path"`
-			Audience string `json:"audience"`
-		} `json:"serviceAccountToken"`
-		ConfigMap *struct {
-			Name string `json:"name"`
-		} `json:"configMap"`
-	} `json:"sources"`
+	Sources []VolumeSource `json:"sources"`
+}
+
+// VolumeSource is a token, a config map, or something else, which is not read.
+type VolumeSource struct {
+	ServiceAccountToken *TokenSource     `json:"serviceAccountToken"`
+	ConfigMap           *ConfigMapSource `json:"configMap"`
+}
+
+// TokenSource is where a token lies in a volume, and whom it is for.
+type TokenSource struct {
+	Path     string `json:"path"`
+	Audience string `json:"audience"`
+}
+
+// ConfigMapSource is the name of a config map.
+type ConfigMapSource struct {
+	Name string `json:"name"`
 }
 
 // ServiceAccountName is the name of the pod's service account.

@@ -42,12 +42,12 @@ type ReviewResource struct {
 }
 
 // ParseReview reads an AdmissionReview about a pod. Names are compared exactly,
-// and one that comes twice is refused: what is read here must be what the API
+// and one that counts and comes twice is refused: what is read here must be what the API
 // server reads when it applies the patch. With an error the review holds what
 // could be read of it, so that the answer can carry its UID and version.
 func ParseReview(body []byte) (*Review, error) {
 	r := new(Review)
-	if err := json.Unmarshal(body, r); err != nil {
+	if err := json.Unmarshal(body, r, readOptions); err != nil {
 		return r, fmt.Errorf("reading the AdmissionReview: %w", err)
 	}
 	switch {

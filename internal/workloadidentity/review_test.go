@@ -28,6 +28,15 @@ func TestParseReview(t *testing.T) {
 		{"no request", `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1"}`, "no request"},
 		{"containers that are none", strings.Replace(good, `"spec":{}`, `"spec":{"containers":{}}`, 1), "containers"},
 		{"a field twice", strings.Replace(good, `"spec":{}`, `"spec":{"hostNetwork":true},"spec":{}`, 1), "duplicate"},
+		{"a field twice, once in escapes", strings.Replace(good, `"spec":{}`, `"spec":{"hostNetwork":true,"hostNetw\u006frk":false}`, 1), "duplicate"},
+		{"an annotation twice", strings.Replace(good, `"name":"p"`, `"annotations":{"a":"b","a":"c"}`, 1), "duplicate"},
+		{"a label twice", strings.Replace(good, `"name":"p"`, `"labels":{"`+SystemLabel+`":"true","`+SystemLabel+`":"false"}`, 1), "duplicate"},
+		{"what is not read, twice", strings.Replace(good, `"name":"p"`, `"name":"p","uid":"1","uid":"2"`, 1), ""},
+		{"nulls", strings.Replace(good, `"spec":{}`, `"spec":{"hostNetwork":null,"containers":null,"serviceAccountName":null}`, 1), ""},
+		{"a name that is none", strings.Replace(good, `"name":"p"`, `"name":{}`, 1), "a string was expected"},
+		{"a list in the place of an object", strings.Replace(good, `"spec":{}`, `"spec":[]`, 1), "an object was expected"},
+		{"an annotation that is no string", strings.Replace(good, `"name":"p"`, `"annotations":{"a":1}`, 1), "a string was expected"},
+		{"cut off", good[:len(good)-20], "reading the AdmissionReview"},
 		{"not UTF-8", strings.Replace(good, `"name":"p"`, "\"name\":\"\xff\"", 1), "UTF-8"},
 	}
 	for _, tt := range tests {
@@ -110,6 +119,7 @@ func FuzzReview(f *testing.F) {
 		f.Add(review(pod))
 	}
 	f.Add([]byte(`{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"object":{"spec":{}}}}`))
+	f.Add([]byte(`{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"object":{"spec":{}},"OBjeCt":null}}`))
 	native := testSettings(f, func(s *Settings) { s.NativeSidecar = true })
 	cloud, federation := cloudSettings(f, nil), &fakeFederation{tenant: tenantID}
 	f.Fuzz(func(t *testing.T, body []byte) {
@@ -128,13 +138,14 @@ func FuzzReview(f *testing.F) {
 			if err != nil || len(m.Patch) == 0 {
 				continue
 			}
-			var sent struct {
-				Request struct{ Object json.RawMessage }
-			}
-			if json.Unmarshal(body, &sent) != nil {
+			// Names in another case are other names, which encoding/json's structs
+			// do not know.
+			var sent map[string]json.RawMessage
+			var request map[string]json.RawMessage
+			if json.Unmarshal(body, &sent) != nil || json.Unmarshal(sent["request"], &request) != nil {
 				t.Fatal("a review that encoding/json does not read")
 			}
-			apply(t, string(sent.Request.Object), m.Patch)
+			apply(t, string(request["object"]), m.Patch)
 		}
 	})
 }

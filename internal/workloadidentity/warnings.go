@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/uuid"
+	"github.com/lanyard-id/lanyard/internal/azure"
 )
 
 // maxWarning is the length to which the API server asks webhooks to keep a
@@ -29,7 +29,7 @@ func (d *decision) warnAboutServiceAccount() {
 	switch {
 	case d.client == "" && !d.hasOwnClientID():
 		d.warnf("service account %q has no annotation %s: the pod does not know which identity it is", d.sa.Name, ClientIDAnnotation)
-	case d.client == d.sa.ClientID && d.client != "" && !isGUID(d.sa.ClientID):
+	case d.client == d.sa.ClientID && d.client != "" && !azure.IsGUID(d.sa.ClientID):
 		d.warnf("service account %q: annotation %s is %q, which is not a GUID; it takes the identity's client ID", d.sa.Name, ClientIDAnnotation, d.sa.ClientID)
 	}
 	if t := d.sa.TenantID; t != "" && !isTenant(t) {
@@ -74,12 +74,7 @@ func (d *decision) warnAboutProxy() {
 	}
 }
 
-func isGUID(s string) bool {
-	_, err := uuid.Parse(s)
-	return err == nil && len(s) == 36 // uuid.Parse takes braces and URNs too
-}
-
 // isTenant: Entra takes a tenant's ID or one of its domains.
 func isTenant(s string) bool {
-	return isGUID(s) || (strings.Contains(s, ".") && !strings.ContainsAny(s, " /:"))
+	return azure.IsGUID(s) || (strings.Contains(s, ".") && !strings.ContainsAny(s, " /:"))
 }
