@@ -34,6 +34,10 @@ demo: build ## the main job with Azure's SDK for Go, in a temporary directory
 	cd examples && go build -o ../bin/quickstart-workload ./quickstart/workload
 	bin/quickstart -lanyard bin/lanyard
 
+.PHONY: demo-cluster
+demo-cluster: kube ## the main job in pods of a real Kubernetes, made for it (root on Linux)
+	cd e2e && go build -o ../bin/clusterdemo ./clusterdemo && ../bin/clusterdemo
+
 .PHONY: test
 test: unit e2e ## every test that this machine can run
 
@@ -43,6 +47,7 @@ unit: ## the tests of the product's module
 	cd tools && go test ./...
 	cd kube && go test ./...
 
+# One package at a time: each may have a cluster of its own.
 # The cluster under test is built where this machine can run it; elsewhere its
 # tests say what is missing, and in CI fail.
 ifneq ($(CI),)
@@ -53,7 +58,7 @@ endif
 
 .PHONY: e2e
 e2e: $(KUBE) ## the tests with unmodified Azure clients, and on a real Kubernetes
-	$(call gotest,e2e,-count=1 ./...)
+	$(call gotest,e2e,-count=1 -p=1 -timeout=30m ./...)
 
 .PHONY: kube
 kube: ## bin/kube: a whole Kubernetes for the tests, built once (minutes)
@@ -64,8 +69,9 @@ race: ## every test of the product's module, under the race detector
 	go test -race ./...
 
 .PHONY: bench
-bench: ## the benchmarks
+bench: $(KUBE) ## the benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
+	cd e2e && go test -run '^$$' -bench . -benchtime 10x ./pods
 
 .PHONY: check
 check: fmt vet lint vuln ## format, vet, lint, known vulnerabilities and the house rules
