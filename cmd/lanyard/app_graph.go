@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/lanyard-id/lanyard/internal/azure"
 	"github.com/lanyard-id/lanyard/internal/server"
 )
@@ -175,7 +173,7 @@ type claimsExpression struct {
 // find gives the one application with that client ID, object ID or name.
 func (g *graphClient) find(ctx context.Context, name string) (application, error) {
 	filter := "displayName eq " + quoted(name)
-	if len(name) == 36 && uuid.Validate(name) == nil {
+	if azure.IsGUID(name) {
 		filter = "appId eq " + quoted(name) + " or id eq " + quoted(name)
 	}
 	found, err := list[application](ctx, g, "/v1.0/applications?$filter="+url.QueryEscape(filter))

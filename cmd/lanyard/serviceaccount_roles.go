@@ -118,7 +118,7 @@ type roleDefinition struct {
 // resource ID.
 func (c *armClient) findRole(ctx context.Context, scope azure.ResourceID, role string) (roleDefinition, error) {
 	var found roleDefinition
-	if id := lastSegment(role); len(id) == 36 && uuid.Validate(id) == nil {
+	if id := lastSegment(role); azure.IsGUID(id) {
 		err := c.do(ctx, http.MethodGet, scopePath(scope)+roleDefinitionsAtScope+"/"+id+roleDefinitionVersion, nil, &found)
 		return found, err
 	}

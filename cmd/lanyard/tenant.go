@@ -130,7 +130,7 @@ cannot be had again.`,
   lanyard tenant create Fabrikam --domain fabrikam.example -o json`,
 		Args: arguments("NAME"),
 		PreRunE: func(*cobra.Command, []string) error {
-			if f.id != "" && (len(f.id) != 36 || uuid.Validate(f.id) != nil) {
+			if f.id != "" && !azure.IsGUID(f.id) {
 				return usageError{fmt.Errorf("--id %q is not a GUID", f.id)}
 			}
 			return nil

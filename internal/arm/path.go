@@ -6,8 +6,6 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/google/uuid"
-
 	"github.com/lanyard-id/lanyard/internal/azure"
 )
 
@@ -197,7 +195,7 @@ func parseID(path string) (azure.ResourceID, error) {
 }
 
 func checkSubscriptionID(id string) error {
-	if parsed, err := uuid.Parse(id); err != nil || len(id) != 36 || azure.Fold(id) != parsed.String() {
+	if !azure.IsGUID(id) {
 		return azure.Errorf(http.StatusBadRequest, "InvalidSubscriptionId",
 			"The provided subscription identifier '%s' is malformed or invalid.", id)
 	}

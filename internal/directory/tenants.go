@@ -24,7 +24,7 @@ const (
 
 // canonicalGUID gives a GUID of the form 8-4-4-4-12 in lower case.
 func canonicalGUID(s string) (string, bool) {
-	if len(s) != 36 || uuid.Validate(s) != nil {
+	if !azure.IsGUID(s) {
 		return "", false
 	}
 	return azure.Fold(s), true

@@ -22,10 +22,10 @@ const errorURI = "https://login.microsoftonline.com/error?code="
 // identifier is the client's own where it sent one.
 func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *http.Request {
 	req := azure.RequestFrom(r.Context())
-	if !isGUID(azure.Fold(req.RequestID)) {
+	if !azure.IsGUID(azure.Fold(req.RequestID)) {
 		req.RequestID = uuid.NewString()
 	}
-	if !isGUID(azure.Fold(req.CorrelationID)) {
+	if !azure.IsGUID(azure.Fold(req.CorrelationID)) {
 		req.CorrelationID = uuid.NewString()
 	}
 	if req.RemoteAddr == "" {
@@ -48,7 +48,7 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *http.Request {
 // request; clients send it in a header, in the query string or in the body. It
 // is sent back to those that ask for it.
 func (h *Handler) correlate(w http.ResponseWriter, r *http.Request, sent string) *http.Request {
-	if !isGUID(azure.Fold(sent)) {
+	if !azure.IsGUID(azure.Fold(sent)) {
 		return r
 	}
 	if azure.EqualFold(r.Header.Get("return-client-request-id"), "true") {

@@ -53,7 +53,7 @@ func (h *Handler) findClient(x *exchange) *azure.Error {
 	}
 	// Anything but a GUID stays out of the records: what people put here by
 	// mistake is a secret.
-	if folded := azure.Fold(id); isGUID(folded) {
+	if folded := azure.Fold(id); azure.IsGUID(folded) {
 		x.clientID = folded
 		if client, ok := h.directory.Client(x.tenant.ID, folded); ok {
 			x.client = client

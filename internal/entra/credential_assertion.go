@@ -60,7 +60,7 @@ func (h *Handler) checkAssertion(ctx context.Context, x *exchange, raw string) *
 
 // isSelfIssued reports whether an application issued the assertion: its issuer
 // is a client ID then. No other issuer is a GUID, since others are addresses.
-func isSelfIssued(a *token.Assertion) bool { return isGUID(azure.Fold(a.Issuer)) }
+func isSelfIssued(a *token.Assertion) bool { return azure.IsGUID(azure.Fold(a.Issuer)) }
 
 // checkForm refuses an assertion that no credential could make good.
 func checkForm(a *token.Assertion, algorithms []string) *azure.Error {

@@ -69,7 +69,7 @@ var tokenExchange = grant{
 		if e != nil {
 			return e
 		}
-		if x.clientID = azure.Fold(wanted); !isGUID(x.clientID) {
+		if x.clientID = azure.Fold(wanted); !azure.IsGUID(x.clientID) {
 			x.clientID = ""
 			return errRequestedSubject.new(wanted, displayName(x.tenant))
 		}

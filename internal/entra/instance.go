@@ -100,7 +100,7 @@ func parseAuthorizationEndpoint(raw string) (authorizationEndpoint, *azure.Error
 	default:
 		return authorizationEndpoint{}, errInstance.new()
 	}
-	if folded := azure.Fold(tenant); !isGUID(folded) && !isDomain(folded) &&
+	if folded := azure.Fold(tenant); !azure.IsGUID(folded) && !isDomain(folded) &&
 		folded != common && folded != organizations && folded != consumers {
 		return authorizationEndpoint{}, errTenantName.new(tenant)
 	}

@@ -1,8 +1,6 @@
 package entra
 
 import (
-	"github.com/google/uuid"
-
 	"github.com/lanyard-id/lanyard/internal/azure"
 	"github.com/lanyard-id/lanyard/internal/directory"
 )
@@ -15,7 +13,7 @@ func (h *Handler) tenant(name string) (directory.Tenant, *azure.Error) {
 	switch {
 	case folded == common || folded == organizations || folded == consumers:
 		return directory.Tenant{}, errTenantMissing.new()
-	case !isGUID(folded) && !isDomain(folded):
+	case !azure.IsGUID(folded) && !isDomain(folded):
 		return directory.Tenant{}, errTenantName.new(name)
 	}
 	if t, ok := h.directory.Tenant(folded); ok {
@@ -33,12 +31,6 @@ func (h *Handler) adfsTenant() (directory.Tenant, *azure.Error) {
 		return all[0], nil
 	}
 	return directory.Tenant{}, errTenantMissing.new()
-}
-
-// isGUID reports whether s is a GUID in the one form that Azure prints.
-func isGUID(s string) bool {
-	const printed = len("00000000-0000-0000-0000-000000000000")
-	return len(s) == printed && uuid.Validate(s) == nil
 }
 
 // isDomain reports whether a folded s can be a DNS name of two labels or more.

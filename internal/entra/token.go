@@ -215,7 +215,7 @@ func (h *Handler) record(x *exchange, e *azure.Error) audit.Record {
 		AppID:    x.clientID,
 		ObjectID: x.client.Principal.ObjectID,
 	}
-	if folded := azure.Fold(x.tenantName); rec.TenantID == "" && (isGUID(folded) || isDomain(folded)) {
+	if folded := azure.Fold(x.tenantName); rec.TenantID == "" && (azure.IsGUID(folded) || isDomain(folded)) {
 		x.note("tenant", folded)
 	}
 	x.note("endpoint", x.protocol.String())
@@ -224,7 +224,7 @@ func (h *Handler) record(x *exchange, e *azure.Error) audit.Record {
 	}
 	x.note("credentialKind", x.proof.kind)
 	x.note("credential", x.proof.name)
-	if strings.Contains(x.audience, ":") || isGUID(azure.Fold(x.audience)) { // else it may be a secret
+	if strings.Contains(x.audience, ":") || azure.IsGUID(azure.Fold(x.audience)) { // else it may be a secret
 		x.note("audience", x.audience)
 	}
 	if e == nil {

@@ -28,23 +28,6 @@ func TestLifetimes(t *testing.T) {
 	}
 }
 
-func TestIsGUID(t *testing.T) {
-	for s, want := range map[string]bool{
-		"72f988bf-86f1-41af-91ab-2d7cd011db47":          true,
-		"72F988BF-86f1-41af-91ab-2d7cd011db47":          true,
-		"{72f988bf-86f1-41af-91ab-2d7cd011db47}":        false,
-		"urn:uuid:72f988bf-86f1-41af-91ab-2d7cd011db47": false,
-		"72f988bf86f141af91ab2d7cd011db47":              false,
-		"72f988bf-86f1-41af-91ab-2d7cd011db4g":          false,
-		"72f988bf-86f1-41af-91ab-2d7cd011db47 ":         false,
-		"":                                              false,
-	} {
-		if got := isGUID(s); got != want {
-			t.Errorf("isGUID(%q) is %v", s, got)
-		}
-	}
-}
-
 func TestIsDomain(t *testing.T) {
 	for s, want := range map[string]bool{
 		"contoso.example": true, "a.b": true, "xn--bcher-kva.example": true, "1.2.3.4": true,

@@ -42,7 +42,7 @@ func (h *Handler) applicationID(r *request) (string, error) {
 
 // objectID checks that a path's identifier is one.
 func objectID(id string) (string, error) {
-	if !isGUID(id) {
+	if !azure.IsGUID(id) {
 		return "", badRequest("Invalid object identifier '%s'.", id)
 	}
 	return azure.Fold(id), nil

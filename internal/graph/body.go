@@ -121,7 +121,7 @@ func parseReference(address string) (string, error) {
 		return "", invalid
 	}
 	id := path[1].String()
-	if !isGUID(id) {
+	if !azure.IsGUID(id) {
 		return "", invalid
 	}
 	return azure.Fold(id), nil

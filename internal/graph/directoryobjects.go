@@ -60,7 +60,7 @@ func (h *Handler) getByIDs(r *request) (result, error) {
 	}
 	values := []entity{}
 	for _, id := range ids {
-		if !isGUID(id) {
+		if !azure.IsGUID(id) {
 			return result{}, invalidValue("ids", objectKind.resource, "'"+id+"' is not an object ID.")
 		}
 		if o, ok := h.object(r.tenant(), id); ok && wants(types, o.kind()) {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lanyard-id/lanyard/internal/azure"
 	"github.com/lanyard-id/lanyard/internal/cloudtest"
 )
 
@@ -116,7 +117,7 @@ func FuzzReference(f *testing.F) {
 		f.Add(address)
 	}
 	f.Fuzz(func(t *testing.T, address string) {
-		if id, err := parseReference(address); err == nil && !isGUID(id) {
+		if id, err := parseReference(address); err == nil && !azure.IsGUID(id) {
 			t.Fatalf("%q gave %q", address, id)
 		}
 	})

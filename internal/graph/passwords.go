@@ -159,7 +159,7 @@ func (h *Handler) removePassword(r *request, onPrincipal bool, find func(*store.
 		return result{}, err
 	}
 	var keyID string
-	if json.Unmarshal(b["keyId"], &keyID) != nil || !isGUID(keyID) {
+	if json.Unmarshal(b["keyId"], &keyID) != nil || !azure.IsGUID(keyID) {
 		return result{}, malformedBody("The request body must have the member 'keyId', a GUID.")
 	}
 	return noContent, h.update(r.http.Context(), func(tx *store.Tx) error {

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/uuid"
-
 	"github.com/lanyard-id/lanyard/internal/azure"
 )
 
@@ -85,7 +83,7 @@ func parsePath(escaped string) (version, tenant string, path []element, err erro
 // isTenantName tells a tenant from a collection, whose names have no dot and are
 // no GUIDs.
 func isTenantName(segment string) bool {
-	return azure.EqualFold(segment, myOrganization) || isGUID(segment) ||
+	return azure.EqualFold(segment, myOrganization) || azure.IsGUID(segment) ||
 		strings.Contains(segment, ".") && !strings.ContainsAny(segment, "('$")
 }
 
@@ -186,6 +184,3 @@ func (e element) String() string {
 	}
 	return e.text
 }
-
-// isGUID reports whether s is a GUID of the form 8-4-4-4-12, in any case.
-func isGUID(s string) bool { return len(s) == 36 && uuid.Validate(s) == nil }

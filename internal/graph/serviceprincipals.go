@@ -108,7 +108,7 @@ func (h *Handler) createServicePrincipal(r *request) (result, error) {
 	}
 	in := body(b)
 	var appID string
-	if given, err := in.takeName(servicePrincipalKind.resource, "appId", &appID); err != nil || !given || !isGUID(appID) {
+	if given, err := in.takeName(servicePrincipalKind.resource, "appId", &appID); err != nil || !given || !azure.IsGUID(appID) {
 		return result{}, invalidValue("appId", servicePrincipalKind.resource, "It is the GUID of an application.")
 	}
 	in.take("displayName") // the application's is the service principal's; some clients send it along

@@ -5,8 +5,6 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/google/uuid"
-
 	"github.com/lanyard-id/lanyard/internal/azure"
 )
 
@@ -80,7 +78,7 @@ func (s Selector) check(name string) *azure.Error {
 		}
 		return nil
 	}
-	if _, err := uuid.Parse(s.Value); err != nil || len(s.Value) != 36 {
+	if !azure.IsGUID(s.Value) {
 		return invalidRequest("The parameter '" + name + "' is not a GUID.")
 	}
 	return nil

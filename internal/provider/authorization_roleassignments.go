@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/lanyard-id/lanyard/internal/arm"
 	"github.com/lanyard-id/lanyard/internal/azure"
 	"github.com/lanyard-id/lanyard/internal/rbac"
@@ -32,7 +30,7 @@ func roleAssignments(cfg Config) arm.Type {
 type assignmentProvider struct{ guard *rbac.Guard }
 
 func checkAssignmentName(name string) error {
-	if len(name) == 36 && uuid.Validate(name) == nil {
+	if azure.IsGUID(name) {
 		return nil
 	}
 	return azure.Errorf(http.StatusBadRequest, "InvalidRoleAssignmentId",

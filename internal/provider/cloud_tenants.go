@@ -63,7 +63,7 @@ func cloudTenants(cfg Config) arm.Type {
 }
 
 func checkTenantName(name string) error {
-	if len(name) == 36 && uuid.Validate(name) == nil {
+	if azure.IsGUID(name) {
 		return nil
 	}
 	return azure.Errorf(http.StatusBadRequest, "InvalidTenantId", "The tenant ID '%s' is not a GUID.", name)

@@ -54,7 +54,7 @@ func subscriptionAliases(cfg Config) arm.Type {
 			if p.Old != nil || taken == "" {
 				return nil, nil
 			}
-			if uuid.Validate(taken) != nil || len(taken) != 36 {
+			if !azure.IsGUID(taken) {
 				return nil, azure.Errorf(http.StatusBadRequest, "InvalidSubscriptionId",
 					"The provided subscription identifier '%s' is malformed or invalid.", taken)
 			}

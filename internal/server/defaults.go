@@ -13,8 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/lanyard-id/lanyard/internal/azure"
 )
 
@@ -152,7 +150,7 @@ func (c *Config) checkChoices(bad func(field, format string, args ...any)) {
 	for field, id := range map[string]string{
 		"bootstrap.tenantId": c.Bootstrap.TenantID, "bootstrap.subscriptionId": c.Bootstrap.SubscriptionID,
 	} {
-		if id != "" && (len(id) != 36 || uuid.Validate(id) != nil) {
+		if id != "" && !azure.IsGUID(id) {
 			bad(field, "%q is no GUID", id)
 		}
 	}

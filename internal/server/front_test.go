@@ -87,7 +87,7 @@ func TestIdentifiers(t *testing.T) {
 				r.Header.Set(k, v)
 			}
 			resp := ask(f, r)
-			if (seen.CorrelationID == guid) != tt.keeps || !isGUID(seen.CorrelationID) || !isGUID(seen.RequestID) {
+			if (seen.CorrelationID == guid) != tt.keeps || !azure.IsGUID(seen.CorrelationID) || !azure.IsGUID(seen.RequestID) {
 				t.Errorf("identifiers %+v, want the client's kept: %v", seen, tt.keeps)
 			}
 			if got := resp.Header.Get("x-ms-request-id"); got != seen.RequestID {

@@ -122,7 +122,7 @@ func clip(s string, n int) string {
 func identify(r *http.Request) azure.Request {
 	req := azure.Request{RequestID: uuid.NewString(), RemoteAddr: r.RemoteAddr}
 	for _, name := range []string{"X-Ms-Correlation-Request-Id", "Client-Request-Id", "X-Ms-Client-Request-Id"} {
-		if id := r.Header.Get(name); isGUID(id) {
+		if id := r.Header.Get(name); azure.IsGUID(id) {
 			req.CorrelationID = id
 			return req
 		}
@@ -130,9 +130,6 @@ func identify(r *http.Request) azure.Request {
 	req.CorrelationID = uuid.NewString()
 	return req
 }
-
-// isGUID accepts the plain form alone: uuid.Validate also takes urns and braces.
-func isGUID(s string) bool { return len(s) == 36 && uuid.Validate(s) == nil }
 
 // setHeaders sets what every answer carries. A plane may overwrite it.
 func setHeaders(h http.Header, r *http.Request, req azure.Request) {
@@ -146,7 +143,7 @@ func setHeaders(h http.Header, r *http.Request, req azure.Request) {
 
 // echo repeats the client's own identifier to a client that asks for it.
 func echo(h http.Header, r *http.Request, name, ask string) {
-	if id := r.Header.Get(name); isGUID(id) && azure.EqualFold(r.Header.Get(ask), "true") {
+	if id := r.Header.Get(name); azure.IsGUID(id) && azure.EqualFold(r.Header.Get(ask), "true") {
 		h.Set(name, id)
 	}
 }

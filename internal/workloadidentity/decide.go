@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/lanyard-id/lanyard/internal/azure"
 )
 
 // Mutation is what the webhook does to a pod.

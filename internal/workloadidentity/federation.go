@@ -1,5 +1,7 @@
 package workloadidentity
 
+import "github.com/lanyard-id/lanyard/internal/azure"
+
 // Federation tells what a cloud knows of who may become whom from this cluster.
 // Warnings alone follow from it: what counts is what the cloud decides when the
 // pod asks for a token, which may be later.
