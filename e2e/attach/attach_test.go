@@ -161,7 +161,7 @@ func TestAttachDetach(t *testing.T) {
 	if _, err := lanyard(t, k, attach...); err == nil || !strings.Contains(err.Error(), "there is no terminal to ask on") {
 		t.Errorf("without a terminal: %v", err)
 	}
-	if _, err := world.Attach(t.Context(), k, "shop", "clusters", agentImage, "logLevel=debug"); err != nil {
+	if _, err := world.Attach(t.Context(), k, "shop", "clusters", agentImage, "--set", "logLevel=debug"); err != nil {
 		t.Fatal(err)
 	}
 	if !mutated(t, n) {

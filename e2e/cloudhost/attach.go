@@ -13,18 +13,16 @@ import (
 // Namespace is where the agent runs, as upstream's does.
 const Namespace = "azure-workload-identity-system"
 
-// Attach does what an operator does, and gives the cluster's issuer. settings are
-// the chart's. The first "lanyard attach" registers the
-// cluster and says by which issuer its API server must go; the API server is told;
-// the second attaches it.
-func (c *Cloud) Attach(ctx context.Context, k *kubetest.Cluster, name, group, image string, settings ...string) (issuer string, err error) {
+// Attach does what an operator does, with further flags where they are given, and
+// gives the cluster's issuer. The first "lanyard attach" registers the cluster and
+// says by which issuer its API server must go; the API server is told; the second
+// attaches it.
+func (c *Cloud) Attach(ctx context.Context, k *kubetest.Cluster, name, group, image string, flags ...string) (issuer string, err error) {
 	attach := []string{
 		"attach", name, "--resource-group", group, "--location", "westeurope", "--kubeconfig", k.Kubeconfig,
 		"--address", c.Host.Addr().String(), "--image", image, "--yes", "--timeout", "90s",
 	}
-	for _, s := range settings {
-		attach = append(attach, "--set", s)
-	}
+	attach = append(attach, flags...)
 	_, refused := c.Lanyard(ctx, attach...)
 	if refused == nil {
 		return "", errors.New("a cluster with another issuer was attached")

@@ -122,7 +122,7 @@ func (c *Cluster) start(ctx context.Context) (err error) {
 		return err
 	}
 	for _, n := range c.nodes {
-		if err := c.startKubelet(n); err != nil {
+		if err := c.startNode(n); err != nil {
 			return err
 		}
 	}

@@ -20,6 +20,7 @@ type node struct {
 	address netip.Addr
 	pods    netip.Prefix
 	group   string // its control group
+	kubelet *machine.Process
 }
 
 // pauseImage is what holds a pod's namespaces.
@@ -158,17 +159,36 @@ func (c *Cluster) configure(n *node) error {
 // socket is containerd's, in the node's own /run.
 func (n *node) socket() string { return "/run/containerd.sock" }
 
-// startKubelet starts what needs an API server that serves.
-func (c *Cluster) startKubelet(n *node) error {
+// startNode starts what needs an API server that serves.
+func (c *Cluster) startNode(n *node) error {
+	if err := c.startKubelet(n); err != nil {
+		return err
+	}
+	_, err := c.run(n.Machine, "kube-proxy", "--config="+filepath.Join(n.Dir(), "kube-proxy.yaml"))
+	return err
+}
+
+func (c *Cluster) startKubelet(n *node) (err error) {
 	kubeconfig := filepath.Join(c.control.pki, "kubelet-"+n.Node.Name+".kubeconfig")
-	_, err := c.run(n.Machine, "kubelet", "--config="+filepath.Join(n.Dir(), "kubelet.yaml"), "--kubeconfig="+kubeconfig,
+	n.kubelet, err = c.run(n.Machine, "kubelet", "--config="+filepath.Join(n.Dir(), "kubelet.yaml"), "--kubeconfig="+kubeconfig,
 		"--hostname-override="+n.Node.Name, "--node-ip="+n.address.String(), "--node-labels="+n.labels(),
 		"--root-dir="+filepath.Join(n.Dir(), "kubelet"), "--cert-dir="+filepath.Join(n.Dir(), "kubelet-pki"))
+	return err
+}
+
+// RestartKubelet ends a node's kubelet and starts it again. The node's pods run on;
+// the kubelet, which remembers no token, soon asks new ones for them and puts those
+// in the place of the old.
+func (c *Cluster) RestartKubelet(name string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n, err := c.node(name)
 	if err != nil {
 		return err
 	}
-	_, err = c.run(n.Machine, "kube-proxy", "--config="+filepath.Join(n.Dir(), "kube-proxy.yaml"))
-	return err
+	c.expectEnd(n.kubelet)
+	n.kubelet.Kill()
+	return c.startKubelet(n)
 }
 
 // importImage loads an archive of images into the node's containerd, for which it

@@ -5,6 +5,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/lanyard-id/lanyard/e2e/cloudhost"
 	"github.com/lanyard-id/lanyard/e2e/kubetest"
 )
 
@@ -17,13 +18,34 @@ const (
 // secret that its identity may read, and is refused the other.
 func TestGo(t *testing.T) { readsItsSecret(t, readerImage, "go") }
 
-// TestPython is TestGo with Azure's SDK for Python as Debian has it.
-func TestPython(t *testing.T) {
+// loadPython brings the image with Azure's SDK for Python as Debian has it.
+func loadPython(t *testing.T) {
+	t.Helper()
 	world.Get(t).Image(t, pythonImage, func(t testing.TB) v1.Image {
 		t.Helper()
 		return kubetest.PythonImage(t, map[string]string{"/read_secret.py": "../../examples/python/read_secret.py"}, "/usr/bin/python3", "/read_secret.py")
 	})
+}
+
+// TestPython is TestGo with Azure's SDK for Python.
+func TestPython(t *testing.T) {
+	loadPython(t)
 	readsItsSecret(t, pythonImage, "python")
+}
+
+// TestAuthorityOfAPod: a pod chooses the cloud's own name over the alias, where its
+// SDK takes it: that for Python does, and asks no one for instances.
+func TestAuthorityOfAPod(t *testing.T) {
+	loadPython(t)
+	n, s := newApp(t)
+	n.Apply(pod("own", podSpec{account: "app", containers: []string{container("main", pythonImage, s.vault, "greeting", "workload")}},
+		"lanyard.dev/authority: own-host"))
+	wantOutput(t, n, "own", "main", s.greeting())
+	for _, v := range n.WaitEnd("own").Spec.Containers[0].Env {
+		if v.Name == "AZURE_AUTHORITY_HOST" && v.Value != "https://login."+cloudhost.Domain+"/" {
+			t.Errorf("AZURE_AUTHORITY_HOST is %q", v.Value)
+		}
+	}
 }
 
 // TestJavaScript is TestGo with Azure's SDK for JavaScript.

@@ -13,10 +13,23 @@ import (
 	"github.com/lanyard-id/lanyard/e2e/kubetest"
 )
 
-// TestKeyRotation rotates the keys of the cluster's API server while a pod reads:
-// the new key is published beside the old one, then it signs, then the old one
-// goes. The agent reports each change, the cloud publishes it, and no reading
-// fails; pods made before and after go on.
+// TestTokenRefresh: the kubelet puts a new service account token into the place of
+// the old one, and the application, which is not told, goes on.
+func TestTokenRefresh(t *testing.T) {
+	n, s := newApp(t)
+	n.Apply(pod("app", podSpec{account: "app", containers: []string{container("main", steadyImage, s.vault, "greeting")}}))
+	waitReads(t, n, "app", "main", 10)
+	old := lastTally(t, n, "app", "main").Token
+	if err := n.Cluster.RestartKubelet(n.WaitReady("app").Spec.NodeName); err != nil {
+		t.Fatal(err)
+	}
+	waitForNewToken(t, n, "app", "main", old)
+}
+
+// TestKeyRotation rotates the keys of the cluster's API server while pods read: the
+// new key is published beside the old one, then it signs, then pods have tokens of
+// it, then the old one goes. The agent reports each change, the cloud publishes it,
+// and no reading fails.
 func TestKeyRotation(t *testing.T) {
 	c := world.Get(t)
 	n, s := newApp(t)
@@ -29,6 +42,7 @@ func TestKeyRotation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var former []string
 	restart := func(change func(o *kubetest.APIServerOptions)) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -37,24 +51,34 @@ func TestKeyRotation(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	old := publishedKeys(t, n)
-	restart(func(o *kubetest.APIServerOptions) { o.Keys = append(o.Keys, public) })
+	old := publishedKeys(t)
+	restart(func(o *kubetest.APIServerOptions) {
+		former = slices.Clone(o.Keys)
+		o.Keys = append(o.Keys, public)
+	})
 	n.Eventually("the cloud to publish the new key", func(context.Context) (bool, string) {
-		now := publishedKeys(t, n)
+		now := publishedKeys(t)
 		return len(now) == len(old)+1, fmt.Sprint(now)
 	})
 	restart(func(o *kubetest.APIServerOptions) { o.SigningKey = private })
 	steady("after")
-	waitReads(t, n, "before", "main", 10)
-	for _, name := range []string{"before", "after"} {
-		if last := lastTally(t, n, name, "main"); last.Failures > 0 {
-			t.Errorf("pod %s: %+v", name, firstFailure(tallies(t, n, name, "main")))
+	before := lastTally(t, n, "before", "main").Token
+	for _, node := range c.Nodes() {
+		if err := c.RestartKubelet(node); err != nil {
+			t.Fatal(err)
 		}
+	}
+	waitForNewToken(t, n, "before", "main", before)
+	restart(func(o *kubetest.APIServerOptions) {
+		o.Keys = slices.DeleteFunc(o.Keys, func(k string) bool { return slices.Contains(former, k) })
+	})
+	for _, name := range []string{"before", "after"} {
+		waitReads(t, n, name, "main", 10)
 	}
 }
 
 // publishedKeys are the key IDs that the cluster's issuer publishes.
-func publishedKeys(t testing.TB, n *kubetest.Namespace) []string {
+func publishedKeys(t testing.TB) []string {
 	t.Helper()
 	var set struct {
 		Keys []struct{ KID string }

@@ -16,6 +16,7 @@ type tally struct {
 	Failures int    `json:"failures"`
 	Error    string `json:"error"`
 	Ended    bool   `json:"ended"`
+	Token    string `json:"token"`
 }
 
 // tallies reads a container's lines.
@@ -65,4 +66,15 @@ func firstFailure(all []tally) tally {
 		}
 	}
 	return tally{}
+}
+
+// waitForNewToken waits until a pod reads by another service account token than
+// that which it had, and wants no failure.
+func waitForNewToken(t testing.TB, n *kubetest.Namespace, pod, container, old string) {
+	t.Helper()
+	n.Eventually("pod "+pod+" to have a new token", func(context.Context) (bool, string) {
+		now := lastTally(t, n, pod, container)
+		return now.Token != old, now.Token
+	})
+	waitReads(t, n, pod, container, 10)
 }

@@ -53,6 +53,7 @@ func open(ctx context.Context, k *kubetest.Cluster) (err error) {
 			return err
 		}
 	}
-	world.issuer, err = world.Attach(ctx, k, "one", "clusters", agentImage, "tokenProxy.enabled=true", "logLevel=debug")
+	world.issuer, err = world.Attach(ctx, k, "one", "clusters", agentImage,
+		"--authority", "alias,own-host", "--set", "tokenProxy.enabled=true,logLevel=debug")
 	return err
 }

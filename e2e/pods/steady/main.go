@@ -8,10 +8,12 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -29,6 +31,9 @@ type tally struct {
 	Failures int    `json:"failures"`
 	Error    string `json:"error,omitempty"`
 	Ended    bool   `json:"ended,omitempty"`
+	// Token tells service account tokens apart: when this one was issued, and by
+	// which key.
+	Token string `json:"token,omitempty"`
 }
 
 func main() {
@@ -44,7 +49,7 @@ func main() {
 		if ctx.Err() != nil {
 			break
 		}
-		t.Reads, t.Error = t.Reads+1, ""
+		t.Reads, t.Error, t.Token = t.Reads+1, "", serviceAccountToken()
 		if err != nil {
 			t.Failures, t.Error = t.Failures+1, err.Error()
 		}
@@ -64,6 +69,24 @@ func say(t tally) {
 	if err := json.NewEncoder(os.Stdout).Encode(t); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}
+}
+
+// serviceAccountToken describes the token that the pod has now.
+func serviceAccountToken() string {
+	raw, err := os.ReadFile(os.Getenv("AZURE_FEDERATED_TOKEN_FILE"))
+	if err != nil {
+		return err.Error()
+	}
+	var parts struct {
+		KeyID    string `json:"kid"`
+		IssuedAt int64  `json:"iat"`
+	}
+	for part := range strings.SplitSeq(string(raw), ".") {
+		if text, err := base64.RawURLEncoding.DecodeString(part); err == nil {
+			_ = json.Unmarshal(text, &parts) // a signature is no JSON
+		}
+	}
+	return fmt.Sprintf("%s %d", parts.KeyID, parts.IssuedAt)
 }
 
 func read(ctx context.Context, vault, name string) error {
