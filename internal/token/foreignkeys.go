@@ -8,7 +8,6 @@ import (
 	"fmt"
 
 	"github.com/go-jose/go-jose/v4"
-	"github.com/go-jose/go-jose/v4/json"
 )
 
 // Limits of a foreign issuer's keys.
@@ -59,19 +58,14 @@ func (k IssuerKey) Is(other VerificationKey) bool {
 
 // judgeKeys reads all keys of a JWK set.
 func judgeKeys(text []byte) ([]IssuerKey, error) {
-	var set struct {
-		Keys []json.RawMessage `json:"keys"`
+	published, err := openKeySet(text)
+	if err != nil {
+		return nil, err
 	}
-	if err := json.Unmarshal(text, &set); err != nil {
-		return nil, fmt.Errorf("the key set is not JSON: %w", err)
-	}
-	if set.Keys == nil {
-		return nil, errors.New("the key set has no keys")
-	}
-	all := make([]IssuerKey, 0, min(len(set.Keys), maxForeignKeys))
-	for i, each := range set.Keys {
+	all := make([]IssuerKey, 0, min(len(published), maxForeignKeys))
+	for i, each := range published {
 		if i == maxForeignKeys {
-			all = append(all, IssuerKey{Unusable: fmt.Errorf("only the first %d keys count, and there are %d", maxForeignKeys, len(set.Keys))})
+			all = append(all, IssuerKey{Unusable: fmt.Errorf("only the first %d keys count, and there are %d", maxForeignKeys, len(published))})
 			break
 		}
 		var jwk jose.JSONWebKey

@@ -166,17 +166,12 @@ func EncodeKeySet(keys []VerificationKey) ([]byte, error) {
 // Kubernetes signs with, have an ID, and be public: a set with a private key is
 // refused, as it must be published nowhere.
 func ParseKeySet(text []byte) ([]VerificationKey, error) {
-	var set struct {
-		Keys []json.RawMessage `json:"keys"`
-	}
-	if err := json.Unmarshal(text, &set); err != nil {
-		return nil, fmt.Errorf("the key set is not JSON: %w", err)
-	}
-	if set.Keys == nil {
-		return nil, errors.New("the key set has no keys")
+	published, err := openKeySet(text)
+	if err != nil {
+		return nil, err
 	}
 	keys := []VerificationKey{}
-	for i, each := range set.Keys {
+	for i, each := range published {
 		var jwk jose.JSONWebKey
 		if jwk.UnmarshalJSON(each) != nil {
 			return nil, fmt.Errorf("key %d of the key set cannot be read", i+1)
@@ -194,4 +189,18 @@ func ParseKeySet(text []byte) ([]VerificationKey, error) {
 		keys = append(keys, VerificationKey{ID: jwk.KeyID, Algorithm: algorithm, Public: jwk.Key})
 	}
 	return keys, nil
+}
+
+// openKeySet gives the keys of a JWK set as they stand there.
+func openKeySet(text []byte) ([]json.RawMessage, error) {
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if err := json.Unmarshal(text, &set); err != nil {
+		return nil, fmt.Errorf("the key set is not JSON: %w", err)
+	}
+	if set.Keys == nil {
+		return nil, errors.New("the key set has no keys")
+	}
+	return set.Keys, nil
 }
