@@ -16,13 +16,11 @@ import (
 // authenticate verifies the access token. Each reason to refuse has the code
 // that Azure gives it, and WWW-Authenticate tells where to get a token.
 func (x *exchange) authenticate() (azure.Caller, error) {
-	header := x.r.Header.Get("Authorization")
-	if header == "" {
+	raw, err := token.Bearer(x.r.Header)
+	if errors.Is(err, token.ErrNoBearer) {
 		return azure.Caller{}, x.challenge("", "AuthenticationFailed", "Authentication failed. The 'Authorization' header is missing.")
 	}
-	scheme, raw, _ := strings.Cut(header, " ")
-	raw = strings.TrimSpace(raw)
-	if !azure.EqualFold(scheme, "Bearer") || raw == "" || len(x.r.Header.Values("Authorization")) > 1 {
+	if err != nil {
 		return azure.Caller{}, x.challenge("invalid_request", "AuthenticationFailedInvalidHeader",
 			"Authentication failed. The 'Authorization' header is provided in an invalid format.")
 	}

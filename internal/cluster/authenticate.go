@@ -42,15 +42,12 @@ type authenticator struct {
 
 // bearer gives the token of a request.
 func bearer(r *http.Request) (string, *azure.Error) {
-	values := r.Header.Values("Authorization")
-	if len(values) == 1 {
-		scheme, raw, _ := strings.Cut(values[0], " ")
-		if raw = strings.TrimSpace(raw); azure.EqualFold(scheme, "Bearer") && raw != "" {
-			return raw, nil
-		}
+	raw, err := token.Bearer(r.Header)
+	if err != nil {
+		return "", azure.Errorf(http.StatusUnauthorized, "AuthenticationFailed",
+			"The request needs one Authorization header of the form 'Bearer TOKEN', with a service account token of audience '%s'.", channel.Audience)
 	}
-	return "", azure.Errorf(http.StatusUnauthorized, "AuthenticationFailed",
-		"The request needs one Authorization header of the form 'Bearer TOKEN', with a service account token of audience '%s'.", channel.Audience)
+	return raw, nil
 }
 
 // agent proves that a token is one of an enrolled agent of the cluster, by all of

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
 	"github.com/lanyard-id/lanyard/internal/token"
@@ -22,13 +21,12 @@ func (h *Handler) authenticate(header http.Header, r *http.Request) (azure.Calle
 }
 
 func (h *Handler) verify(header http.Header) (azure.Caller, error) {
-	scheme, raw, _ := strings.Cut(header.Get("Authorization"), " ")
-	raw = strings.TrimSpace(raw)
+	raw, err := token.Bearer(header)
 	switch {
-	case !azure.EqualFold(scheme, "Bearer") || raw == "":
-		return azure.Caller{}, unauthenticated("Access token is empty.")
-	case len(header.Values("Authorization")) > 1:
+	case errors.Is(err, token.ErrManyBearers):
 		return azure.Caller{}, unauthenticated("There is more than one access token.")
+	case err != nil:
+		return azure.Caller{}, unauthenticated("Access token is empty.")
 	}
 	caller, err := h.cfg.Verifier.Verify(raw)
 	if err != nil {

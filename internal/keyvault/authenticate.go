@@ -26,9 +26,8 @@ func (h *Handler) authenticate(header http.Header, r *http.Request, addr address
 }
 
 func (h *Handler) verify(header http.Header, vault Vault) (azure.Caller, error) {
-	scheme, raw, _ := strings.Cut(header.Get("Authorization"), " ")
-	raw = strings.TrimSpace(raw)
-	if !azure.EqualFold(scheme, "Bearer") || raw == "" || len(header.Values("Authorization")) > 1 {
+	raw, err := token.Bearer(header)
+	if err != nil {
 		return azure.Caller{}, unauthorized("AKV10000: Request is missing a Bearer or PoP token.")
 	}
 	caller, err := h.cfg.Verifier.Verify(raw)

@@ -3,7 +3,8 @@
 // also verifies the signatures of assertions: by foreign issuers with the keys
 // that those publish, by clients with the key of a certificate that the caller
 // knows to be theirs. It reads and writes key files and key sets of Kubernetes
-// API servers, and says what an issuer publishes.
+// API servers, says what an issuer publishes, and takes bearer tokens out of
+// requests.
 //
 // The forms are Microsoft Entra's: RS256 alone, a kid that is the SHA-1
 // thumbprint of a self-signed certificate of the key, the claims of version 1.0
