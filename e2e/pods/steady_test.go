@@ -23,7 +23,14 @@ type tally struct {
 func tallies(t testing.TB, n *kubetest.Namespace, pod, container string) []tally {
 	t.Helper()
 	var all []tally
-	for line := range strings.Lines(n.Logs(pod, container)) {
+	var said string
+	// While a kubelet starts again, it gives no logs.
+	n.Eventually("the logs of pod "+pod, func(ctx context.Context) (_ bool, seen string) {
+		var err error
+		said, err = n.Cluster.Kubectl(ctx, "logs", "--namespace="+n.Name, pod, "--container="+container)
+		return err == nil, fmt.Sprint(err)
+	})
+	for line := range strings.Lines(said) {
 		var one tally
 		if err := json.Unmarshal([]byte(line), &one); err != nil {
 			t.Fatalf("pod %s says %q: %v", pod, line, err)
