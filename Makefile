@@ -23,6 +23,12 @@ help: ## this list
 build: ## bin/lanyard and bin/lanyard-agent
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/lanyard ./cmd/lanyard-agent
 
+AGENT_IMAGE ?= ghcr.io/lanyard-id/lanyard-agent:$(VERSION)
+
+.PHONY: image
+image: build ## bin/lanyard-agent-image.tar, for docker load, ctr images import or kind load image-archive
+	cd tools && go run ./agentimage ../bin/lanyard-agent '$(AGENT_IMAGE)' ../bin/lanyard-agent-image.tar
+
 .PHONY: up
 up: build ## a cloud that stays up, until Ctrl-C
 	bin/lanyard up
