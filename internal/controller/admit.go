@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"runtime/debug"
+	"strconv"
 	"sync"
 	"time"
 
@@ -24,8 +25,9 @@ const MutatePath = "/mutate-v1-pod"
 // server takes, and room for the rest.
 const maxReview = 7 << 20
 
-// bodies are kept for the next request. Nothing decoded refers to them.
-var bodies = sync.Pool{New: func() any { b := make([]byte, 0, 32<<10); return &b }}
+// buffers of a body, and then of its answer, are kept for the next request.
+// Nothing decoded refers to them.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 32<<10); return &b }}
 
 // mutate answers a pod's AdmissionReview. Every answer is a review, as the
 // protocol has it: a failure is a denial in it.
@@ -37,17 +39,22 @@ func (w *Webhook) mutate(rw http.ResponseWriter, req *http.Request) {
 		http.Error(rw, "an AdmissionReview is POSTed", http.StatusMethodNotAllowed)
 		return
 	}
-	rw.Header()["Content-Type"] = jsonContent
-	if _, err := rw.Write(w.answer(rw, req)); err != nil {
+	buffer := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer)
+	*buffer = w.answer(rw, req, (*buffer)[:0])
+	// With its length the answer is sent in fewer pieces.
+	rw.Header()["Content-Type"], rw.Header()["Content-Length"] = jsonContent, []string{strconv.Itoa(len(*buffer))}
+	if _, err := rw.Write(*buffer); err != nil {
 		w.log.DebugContext(req.Context(), "the API server has gone", "error", err)
 	}
 }
 
 var jsonContent = []string{"application/json"}
 
-// answer reads, decides and writes one review. A panic in it is a mistake in the
-// agent: it is logged and costs that one pod.
-func (w *Webhook) answer(rw http.ResponseWriter, req *http.Request) (answer []byte) {
+// answer reads one review into a buffer, decides, and gives the answer, in the same
+// buffer or a larger one. A panic in it is a mistake in the agent: it is logged and
+// costs that one pod.
+func (w *Webhook) answer(rw http.ResponseWriter, req *http.Request, buffer []byte) (answer []byte) {
 	start, namespace := time.Now(), ""
 	var review *workloadidentity.Review
 	defer func() {
@@ -55,7 +62,7 @@ func (w *Webhook) answer(rw http.ResponseWriter, req *http.Request) (answer []by
 			w.metrics.panics.Inc()
 			w.metrics.bad.Inc()
 			w.log.ErrorContext(req.Context(), "panic in an admission", "panic", p, "stack", string(debug.Stack()))
-			answer = review.Answer(workloadidentity.Mutation{}, &workloadidentity.DenialError{
+			answer = review.AppendAnswer(nil, workloadidentity.Mutation{}, &workloadidentity.DenialError{
 				Code: http.StatusInternalServerError, Message: "the webhook failed; its log says why",
 			})
 			return
@@ -63,20 +70,16 @@ func (w *Webhook) answer(rw http.ResponseWriter, req *http.Request) (answer []by
 		w.metrics.ok.Inc()
 		w.metrics.observe(namespace, time.Since(start))
 	}()
-	buffer := bodies.Get().(*[]byte)
-	defer bodies.Put(buffer)
-	body, err := readReview(rw, req, (*buffer)[:0])
-	if err != nil {
-		return review.Answer(workloadidentity.Mutation{}, err)
+	var m workloadidentity.Mutation
+	body, err := readReview(rw, req, buffer)
+	if err == nil {
+		review, err = workloadidentity.ParseReview(body)
 	}
-	*buffer = body
-	review, err = workloadidentity.ParseReview(body)
-	if err != nil {
-		return review.Answer(workloadidentity.Mutation{}, err)
+	if err == nil {
+		namespace = review.Request.Namespace
+		m, err = w.decide(req.Context(), review.Request)
 	}
-	namespace = review.Request.Namespace
-	m, err := w.decide(req.Context(), review.Request)
-	return review.Answer(m, err)
+	return review.AppendAnswer(body[:0], m, err)
 }
 
 // readReview reads a request's body into a buffer, which may grow.

@@ -402,6 +402,10 @@ func TestMetrics(t *testing.T) {
 	_, body := w.plain(t, "metrics", "/metrics")
 	for _, want := range []string{
 		`azwi_mutation_request_bucket{namespace="ns",service_name="webhook",le="0.001"}`,
+		`azwi_mutation_request_bucket{namespace="ns",service_name="webhook",le="0.002"}`, // upstream's
+		`azwi_mutation_request_bucket{namespace="ns",service_name="webhook",le="0.9"}`,
+		`azwi_mutation_request_bucket{namespace="ns",service_name="webhook",le="2.5"}`,
+		`lanyard_webhook_unmutated_pods 0`,
 		`azwi_mutation_request_count{namespace="ns",service_name="webhook"} 1`,
 		`controller_runtime_webhook_requests_total{code="200",webhook="/mutate-v1-pod"} 1`,
 		`controller_runtime_webhook_latency_seconds_count{webhook="/mutate-v1-pod"} 1`,

@@ -2,7 +2,6 @@ package workloadidentity
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -16,32 +15,73 @@ import (
 // nobody here asks for. They are only skipped. Of those that are read a second one
 // is refused, so that what is decided on is what the API server patches.
 var readOptions = json.JoinOptions(
-	jsontext.AllowDuplicateNames(true), // unmarshalers look after those that count
-	json.WithUnmarshalers(json.JoinUnmarshalers(
-		objectReader[Review](), objectReader[ReviewRequest](), objectReader[ReviewResource](),
-		objectReader[Pod](), objectReader[PodMetadata](), objectReader[PodLabels](), objectReader[PodSpec](),
-		objectReader[Container](), objectReader[EnvVar](), objectReader[VolumeMount](), objectReader[HostAlias](),
-		objectReader[Volume](), objectReader[ProjectedVolume](), objectReader[VolumeSource](),
-		objectReader[TokenSource](), objectReader[ConfigMapSource](),
-		json.UnmarshalFromFunc(readStrings),
-	)),
+	jsontext.AllowDuplicateNames(true), // readers look after those that count
+	jsontext.AllowInvalidUTF8(true),    // ParseReview looks at the whole at once
+	json.WithUnmarshalers(json.UnmarshalFromFunc(func() func(*jsontext.Decoder, *Review) error {
+		read := readerOf(reflect.TypeFor[Review]())
+		return func(dec *jsontext.Decoder, into *Review) error { return read(dec, reflect.ValueOf(into).Elem()) }
+	}())),
 )
 
-// maxMembers is how many members an object that is read may have here.
+// reader reads a JSON value into a variable of the type that it was made for. null
+// is the type's zero value.
+type reader func(dec *jsontext.Decoder, into reflect.Value) error
+
+// readerOf makes the reader of a type: of a struct, by its json tags, and of what
+// structs here have.
+func readerOf(t reflect.Type) reader {
+	switch t.Kind() {
+	case reflect.Struct:
+		return structReader(t)
+	case reflect.Slice:
+		return sliceReader(readerOf(t.Elem()))
+	case reflect.Pointer:
+		read := readerOf(t.Elem())
+		return func(dec *jsontext.Decoder, into reflect.Value) error {
+			if dec.PeekKind() == 'n' {
+				into.SetZero()
+				return skip(dec)
+			}
+			into.Set(reflect.New(t.Elem()))
+			return read(dec, into.Elem())
+		}
+	case reflect.String:
+		return func(dec *jsontext.Decoder, into reflect.Value) error {
+			text, err := readString(dec)
+			into.SetString(text)
+			return err
+		}
+	case reflect.Bool:
+		return func(dec *jsontext.Decoder, into reflect.Value) error {
+			kind, err := expect(dec, "true or false", 't', 'f', 'n')
+			if err != nil {
+				return err
+			}
+			into.SetBool(kind == 't')
+			return skip(dec)
+		}
+	case reflect.Map:
+		return readStrings
+	default:
+		panic(fmt.Sprintf("nobody reads a %v", t)) // at the program's start
+	}
+}
+
+// maxMembers is how many fields a struct that is read may have.
 const maxMembers = 16
 
-// objectReader reads a struct by the names of its fields' json tags.
-func objectReader[T any]() *json.Unmarshalers {
+func structReader(t reflect.Type) reader {
 	var names []string
-	for field := range reflect.TypeFor[T]().Fields() {
+	var readers []reader
+	for field := range t.Fields() {
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-		names = append(names, name)
+		names, readers = append(names, name), append(readers, readerOf(field.Type))
 	}
 	if len(names) > maxMembers {
-		panic(fmt.Sprintf("%v has more than %d fields", reflect.TypeFor[T](), maxMembers))
+		panic(fmt.Sprintf("%v has more than %d fields", t, maxMembers)) // as above
 	}
-	return json.UnmarshalFromFunc(func(dec *jsontext.Decoder, into *T) error {
-		target := reflect.ValueOf(into).Elem()
+	return func(dec *jsontext.Decoder, into reflect.Value) error {
+		into.SetZero()
 		var seen [maxMembers]bool
 		return members(dec, func(name []byte) error {
 			for i := range names {
@@ -52,32 +92,70 @@ func objectReader[T any]() *json.Unmarshalers {
 					return fmt.Errorf("duplicate object member name %q", names[i])
 				}
 				seen[i] = true
-				field := target.Field(i).Addr().Interface()
-				if text, ok := field.(*string); ok {
-					return readString(dec, text)
-				}
-				return json.UnmarshalDecode(dec, field)
+				return readers[i](dec, into.Field(i))
 			}
-			_, err := dec.ReadValue() // quicker than SkipValue, and all of it is in memory
-			return err
+			return skip(dec)
 		})
-	})
+	}
+}
+
+func sliceReader(read reader) reader {
+	return func(dec *jsontext.Decoder, into reflect.Value) error {
+		into.SetZero()
+		kind, err := expect(dec, "a list", '[', 'n')
+		if err != nil {
+			return err
+		}
+		if _, err := dec.ReadToken(); err != nil || kind == 'n' {
+			return err
+		}
+		if dec.PeekKind() == ']' {
+			into.Set(reflect.MakeSlice(into.Type(), 0, 0)) // which is not null
+		}
+		for n := 0; dec.PeekKind() != ']'; n++ {
+			if n == into.Cap() {
+				into.Grow(max(2, n))
+			}
+			into.SetLen(n + 1)
+			if err := read(dec, into.Index(n)); err != nil {
+				return err
+			}
+		}
+		_, err = dec.ReadToken()
+		return err
+	}
+}
+
+// expect gives the kind of the next value, which must be one of those given.
+func expect(dec *jsontext.Decoder, what string, kinds ...jsontext.Kind) (jsontext.Kind, error) {
+	kind := dec.PeekKind()
+	for _, k := range kinds {
+		if kind == k {
+			return kind, nil
+		}
+	}
+	if kind == 0 { // reading on gives the error
+		if _, err := dec.ReadToken(); err != nil {
+			return kind, err
+		}
+	}
+	return kind, fmt.Errorf("%s was expected, not %s", what, kind)
+}
+
+// skip reads a value that nobody asks for: all at once, since it is in memory
+// anyway, where SkipValue goes by its tokens.
+func skip(dec *jsontext.Decoder) error {
+	_, err := dec.ReadValue()
+	return err
 }
 
 // members reads an object, or null, and calls read before each member's value.
 func members(dec *jsontext.Decoder, read func(name []byte) error) error {
-	switch kind := dec.PeekKind(); kind {
-	case 'n':
-		_, err := dec.ReadToken()
+	kind, err := expect(dec, "an object", '{', 'n')
+	if err != nil {
 		return err
-	case '{':
-	case 0: // reading on gives the error
-		_, err := dec.ReadToken()
-		return err
-	default:
-		return fmt.Errorf("an object was expected, not %s", kind)
 	}
-	if _, err := dec.ReadToken(); err != nil {
+	if _, err := dec.ReadToken(); err != nil || kind == 'n' {
 		return err
 	}
 	for dec.PeekKind() == '"' {
@@ -93,7 +171,7 @@ func members(dec *jsontext.Decoder, read func(name []byte) error) error {
 			return err
 		}
 	}
-	_, err := dec.ReadToken()
+	_, err = dec.ReadToken()
 	return err
 }
 
@@ -105,38 +183,35 @@ func unquoted(quoted jsontext.Value) ([]byte, error) {
 	return jsontext.AppendUnquote(nil, quoted)
 }
 
-var errNoString = errors.New("a string was expected")
-
-// readString reads a string, or null as an empty one.
-func readString(dec *jsontext.Decoder, into *string) error {
-	if kind := dec.PeekKind(); kind != '"' && kind != 'n' && kind != 0 {
-		return errNoString
+// readString reads a string.
+func readString(dec *jsontext.Decoder) (string, error) {
+	kind, err := expect(dec, "a string", '"', 'n')
+	if err != nil {
+		return "", err
 	}
 	value, err := dec.ReadValue()
-	if err != nil || value.Kind() == 'n' {
-		*into = ""
-		return err
+	if err != nil || kind == 'n' {
+		return "", err
 	}
 	text, err := unquoted(value)
-	*into = string(text)
-	return err
+	return string(text), err
 }
 
 // readStrings reads annotations.
-func readStrings(dec *jsontext.Decoder, into *map[string]string) error {
-	*into = nil
-	return members(dec, func(raw []byte) error {
-		name, value := string(raw), ""
-		if _, ok := (*into)[name]; ok {
+func readStrings(dec *jsontext.Decoder, into reflect.Value) error {
+	var all map[string]string
+	err := members(dec, func(raw []byte) error {
+		name := string(raw)
+		if _, ok := all[name]; ok {
 			return fmt.Errorf("duplicate object member name %q", name)
 		}
-		if err := readString(dec, &value); err != nil {
-			return err
+		value, err := readString(dec)
+		if all == nil {
+			all = map[string]string{}
 		}
-		if *into == nil {
-			*into = map[string]string{}
-		}
-		(*into)[name] = value
-		return nil
+		all[name] = value
+		return err
 	})
+	into.Set(reflect.ValueOf(all))
+	return err
 }

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 )
@@ -47,6 +49,9 @@ type ReviewResource struct {
 // could be read of it, so that the answer can carry its UID and version.
 func ParseReview(body []byte) (*Review, error) {
 	r := new(Review)
+	if !utf8.Valid(body) {
+		return r, errors.New("reading the AdmissionReview: it is not UTF-8")
+	}
 	if err := json.Unmarshal(body, r, readOptions); err != nil {
 		return r, fmt.Errorf("reading the AdmissionReview: %w", err)
 	}
@@ -71,10 +76,11 @@ func (r *ReviewRequest) Creates() bool {
 // patches are kept for the next answer, which copies them.
 var patches = sync.Pool{New: func() any { return new([]byte) }}
 
-// Answer is the AdmissionReview that answers r, as JSON: denied with err, or
-// allowed with what m adds. It does so for a nil review too, one that could not
-// be read.
-func (r *Review) Answer(m Mutation, err error) []byte {
+// AppendAnswer appends the AdmissionReview that answers r, as JSON: denied with
+// err, or allowed with what m adds. It does so for a nil review too, one that could
+// not be read. Nothing of r or m refers to the body that r was read from: dst may be
+// its buffer.
+func (r *Review) AppendAnswer(dst []byte, m Mutation, err error) []byte {
 	uid, version := "", reviewV1
 	if r != nil {
 		if r.APIVersion == reviewV1Beta1 {
@@ -91,7 +97,7 @@ func (r *Review) Answer(m Mutation, err error) []byte {
 		*scratch = m.Patch.AppendJSON((*scratch)[:0])
 		patch = *scratch
 	}
-	b := make([]byte, 0, 512+base64.StdEncoding.EncodedLen(len(patch)))
+	b := slices.Grow(dst, 512+base64.StdEncoding.EncodedLen(len(patch)))
 	b = append(b, `{"kind":"AdmissionReview","apiVersion":"`...)
 	b = append(b, version...)
 	b = appendString(append(b, `","response":{"uid":`...), uid)

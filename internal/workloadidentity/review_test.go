@@ -80,7 +80,7 @@ func TestAnswer(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, string(tt.r.Answer(tt.m, tt.err))); diff != "" {
+			if diff := cmp.Diff(tt.want, string(tt.r.AppendAnswer(nil, tt.m, tt.err))); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -125,14 +125,14 @@ func FuzzReview(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		r, err := ParseReview(body)
 		if err != nil {
-			if answer := r.Answer(Mutation{}, err); !json.Valid(answer) {
+			if answer := r.AppendAnswer(nil, Mutation{}, err); !json.Valid(answer) {
 				t.Fatalf("no JSON: %s", answer)
 			}
 			return
 		}
 		for _, s := range []*Settings{native, cloud} {
 			m, err := Decide(r.Request.Object, annotated(), s, federation)
-			if answer := r.Answer(m, err); !json.Valid(answer) {
+			if answer := r.AppendAnswer(nil, m, err); !json.Valid(answer) {
 				t.Fatalf("no JSON: %s", answer)
 			}
 			if err != nil || len(m.Patch) == 0 {
