@@ -31,7 +31,7 @@ var world struct {
 func TestMain(m *testing.M) {
 	world.Options = kubetest.Options{Nodes: []kubetest.Node{{Name: "node1"}}}
 	world.Ready = func(ctx context.Context, k *kubetest.Cluster) (err error) {
-		if world.Cloud, err = cloudhost.Start(ctx, k, "../.."); err != nil {
+		if world.Cloud, err = cloudhost.Start(ctx, k, "../..", "--aliases", "login-us.microsoftonline.com,login.microsoftonline.com"); err != nil {
 			return err
 		}
 		return world.LoadProgram(ctx, k, agentImage, "../..", "./cmd/lanyard-agent")

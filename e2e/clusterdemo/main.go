@@ -10,7 +10,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -29,7 +28,7 @@ import (
 const (
 	agentImage    = "kubetest.invalid/lanyard-agent:1"
 	workloadImage = "kubetest.invalid/workload:1"
-	namespace     = "shop" // the one that the quickstart's platform team trusts
+	namespace     = cloudhost.QuickstartNamespace
 )
 
 func main() {
@@ -79,7 +78,7 @@ func run(ctx context.Context) (err error) {
 	}
 	step("Its issuer is %s", issuer)
 	step("The platform team makes identities, trust, a vault and a role, with Azure's SDK.")
-	made, err := platform(ctx, cloud, issuer)
+	made, err := cloud.Quickstart(ctx, "../examples", issuer)
 	if err != nil {
 		return err
 	}
@@ -96,28 +95,8 @@ func run(ctx context.Context) (err error) {
 	return nil
 }
 
-// platformResult is what the quickstart's platform team says.
-type platformResult struct {
-	VaultURL  string            `json:"vaultUrl"`
-	Secret    string            `json:"secret"`
-	ClientIDs map[string]string `json:"clientIds"`
-}
-
-// platform runs the quickstart's platform team on the cloud's host.
-func platform(ctx context.Context, cloud *cloudhost.Cloud, issuer string) (platformResult, error) {
-	var made platformResult
-	out, err := cloud.Program(ctx, "../examples", "./quickstart/platform", "-issuer", issuer)
-	if err != nil {
-		return made, err
-	}
-	if err := json.Unmarshal([]byte(out), &made); err != nil {
-		return made, fmt.Errorf("the platform team said %q: %w", out, err)
-	}
-	return made, nil
-}
-
 // manifests are a namespace, and a service account and a pod for each workload.
-func manifests(made platformResult) string {
+func manifests(made cloudhost.Quickstart) string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "{apiVersion: v1, kind: Namespace, metadata: {name: %s}}\n", namespace)
 	for _, w := range workloads {

@@ -38,9 +38,19 @@ type Namespace struct {
 // failed, what its pods said and its events are kept first.
 func (c *Cluster) Namespace(t testing.TB, labels map[string]string) *Namespace {
 	t.Helper()
-	made, err := c.client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: "test-", Labels: maps.Clone(labels)},
-	}, metav1.CreateOptions{})
+	return c.namespace(t, metav1.ObjectMeta{GenerateName: "test-", Labels: maps.Clone(labels)})
+}
+
+// NamespaceNamed is Namespace where something outside knows the name, which one
+// test of a cluster at most may have.
+func (c *Cluster) NamespaceNamed(t testing.TB, name string, labels map[string]string) *Namespace {
+	t.Helper()
+	return c.namespace(t, metav1.ObjectMeta{Name: name, Labels: maps.Clone(labels)})
+}
+
+func (c *Cluster) namespace(t testing.TB, of metav1.ObjectMeta) *Namespace {
+	t.Helper()
+	made, err := c.client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: of}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
