@@ -1,6 +1,7 @@
 package pods
 
 import (
+	"strings"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -70,4 +71,19 @@ func readsItsSecret(t *testing.T, image, language string) {
 		wantOutput(t, n, language+"-"+credential, "main", s.greeting())
 	}
 	wantRefusal(t, n, language+"-forbidden", "main", "not authorized")
+}
+
+// TestOpenSSL: what goes by OpenSSL trusts the cloud beside the image's own
+// authorities, of which none is lost.
+func TestOpenSSL(t *testing.T) {
+	loadPython(t)
+	n, _ := newApp(t)
+	script := `
+import os, ssl, urllib.request
+url = os.environ["AZURE_AUTHORITY_HOST"] + os.environ["AZURE_TENANT_ID"] + "/v2.0/.well-known/openid-configuration"
+print(urllib.request.urlopen(url).status, len(ssl.create_default_context().get_ca_certs()) > 100)
+`
+	c := strings.Replace(container("main", pythonImage, "-c", script), "{", `{command: ["/usr/bin/python3"], `, 1)
+	n.Apply(pod("openssl", podSpec{account: "app", containers: []string{c}}))
+	wantOutput(t, n, "openssl", "main", "200 True")
 }

@@ -22,16 +22,10 @@ const webhookDeployment = "azure-wi-webhook-controller-manager"
 // pod that asks for it is mutated; while there is none, such pods are refused; and
 // at no time is another pod held up, or one let in as it is.
 func TestOutage(t *testing.T) {
-	c := world.Get(t)
 	n, s := newApp(t)
 
 	rolling := makePods(t, n, s)
-	restart := fmt.Sprintf(`{"spec":{"template":{"metadata":{"annotations":{"restarted":%q}}}}}`, time.Now().Format(time.RFC3339Nano))
-	if _, err := c.Client().AppsV1().Deployments(cloudhost.Namespace).Patch(t.Context(), webhookDeployment,
-		types.StrategicMergePatchType, []byte(restart), metav1.PatchOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	webhookReady(t, n, 2)
+	replacePods(t, n, webhookDeployment)
 	if made := rolling.end(); made.mutated < 10 || made.refused > 0 {
 		t.Errorf("while the replicas were replaced: %+v; want many mutated, none refused", made)
 	}
@@ -61,15 +55,27 @@ func scaleWebhook(t *testing.T, n *kubetest.Namespace, replicas int32) {
 	}, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	webhookReady(t, n, replicas)
+	replicasReady(t, n, webhookDeployment, replicas)
 }
 
-// webhookReady waits until so many replicas are ready, all of the latest kind, and
-// no other is left.
-func webhookReady(t *testing.T, n *kubetest.Namespace, replicas int32) {
+// replacePods has a deployment of the agent replace its pods, and waits for it.
+func replacePods(t *testing.T, n *kubetest.Namespace, deployment string) {
 	t.Helper()
-	n.Eventually(fmt.Sprintf("%d replicas of the webhook", replicas), func(ctx context.Context) (bool, string) {
-		d, err := n.Cluster.Client().AppsV1().Deployments(cloudhost.Namespace).Get(ctx, webhookDeployment, metav1.GetOptions{})
+	restart := fmt.Sprintf(`{"spec":{"template":{"metadata":{"annotations":{"restarted":%q}}}}}`, time.Now().Format(time.RFC3339Nano))
+	d, err := n.Cluster.Client().AppsV1().Deployments(cloudhost.Namespace).Patch(t.Context(), deployment,
+		types.StrategicMergePatchType, []byte(restart), metav1.PatchOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	replicasReady(t, n, deployment, *d.Spec.Replicas)
+}
+
+// replicasReady waits until so many replicas are ready, all of the latest kind, and
+// no other is left.
+func replicasReady(t *testing.T, n *kubetest.Namespace, deployment string, replicas int32) {
+	t.Helper()
+	n.Eventually(fmt.Sprintf("%d replicas of %s", replicas, deployment), func(ctx context.Context) (bool, string) {
+		d, err := n.Cluster.Client().AppsV1().Deployments(cloudhost.Namespace).Get(ctx, deployment, metav1.GetOptions{})
 		if err != nil {
 			return false, err.Error()
 		}

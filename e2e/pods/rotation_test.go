@@ -69,6 +69,11 @@ func TestKeyRotation(t *testing.T) {
 		}
 	}
 	waitForNewToken(t, n, "before", "main", before)
+	// Operators wait here until the last token of the old key has expired; pods that
+	// are made anew have none.
+	for _, deployment := range []string{webhookDeployment, "lanyard-token-proxy"} {
+		replacePods(t, n, deployment)
+	}
 	restart(func(o *kubetest.APIServerOptions) {
 		o.Keys = slices.DeleteFunc(o.Keys, func(k string) bool { return slices.Contains(former, k) })
 	})
