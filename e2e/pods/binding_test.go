@@ -41,7 +41,7 @@ subjects: [{kind: ServiceAccount, name: first, namespace: %[3]s}, {kind: Service
 		// kubelet brings up to date about once a minute.
 		n.Eventually("the webhook to know the token proxy's authority", func(ctx context.Context) (bool, string) {
 			err := n.Cluster.Apply(ctx, n.Name, pod(account, podSpec{account: account,
-				containers: []string{container("main", boundImage, s.vault, "greeting")},
+				containers: []string{s.reader("main", "greeting", "binding")},
 			}, `azure.workload.identity/use-identity-binding: "true"`))
 			return err == nil, fmt.Sprint(err)
 		})

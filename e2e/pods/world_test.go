@@ -13,7 +13,6 @@ const (
 	agentImage  = "kubetest.invalid/lanyard-agent:1"
 	readerImage = "kubetest.invalid/read-secret:1"
 	steadyImage = "kubetest.invalid/steady:1"
-	boundImage  = "kubetest.invalid/bound:1"
 )
 
 // world is the package's cluster, attached to the cloud beside it.
@@ -47,7 +46,6 @@ func open(ctx context.Context, k *kubetest.Cluster) (err error) {
 		{agentImage, "../..", "./cmd/lanyard-agent"},
 		{readerImage, "../../examples", "./go/read-secret"},
 		{steadyImage, "..", "./pods/steady"},
-		{boundImage, "..", "./pods/bound"},
 	} {
 		if err := world.LoadProgram(ctx, k, i.reference, i.module, i.pkg); err != nil {
 			return err

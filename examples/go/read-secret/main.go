@@ -3,9 +3,10 @@
 //
 //	read-secret VAULT-URL SECRET-NAME [CREDENTIAL]
 //
-// CREDENTIAL is default (the default), workload, managed, chained or secret: the
-// class of azidentity by which the program signs in. All of them read their
-// settings from the environment.
+// CREDENTIAL is default (the default), workload, binding, managed, chained or
+// secret: the class of azidentity by which the program signs in; binding is workload
+// by the token proxy of AKS's identity bindings. All of them read their settings
+// from the environment.
 package main
 
 import (
@@ -21,7 +22,7 @@ import (
 
 func main() {
 	if len(os.Args) < 3 || len(os.Args) > 4 {
-		fmt.Fprintln(os.Stderr, "usage: read-secret VAULT-URL SECRET-NAME [default|workload|managed|chained|secret]")
+		fmt.Fprintln(os.Stderr, "usage: read-secret VAULT-URL SECRET-NAME [default|workload|binding|managed|chained|secret]")
 		os.Exit(2)
 	}
 	kind := "default"
@@ -60,6 +61,8 @@ func newCredential(kind string) (azcore.TokenCredential, error) {
 		return azidentity.NewDefaultAzureCredential(nil)
 	case "workload":
 		return azidentity.NewWorkloadIdentityCredential(nil)
+	case "binding":
+		return azidentity.NewWorkloadIdentityCredential(&azidentity.WorkloadIdentityCredentialOptions{EnableAzureProxy: true})
 	case "managed":
 		return managedIdentity()
 	case "chained":
