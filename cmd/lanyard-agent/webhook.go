@@ -56,9 +56,10 @@ Variables:
                                and "proxy-init" need fewer rights
   AZURE_KUBERNETES_*           the custom token endpoint (TOKEN_PROXY, SNI_NAME,
                                CA_DATA, CA_CONFIGMAP_NAME, CA_CTB_SIGNER_NAME,
-                               CA_CTB_LABEL_SELECTOR; and CA_DATA_FILE, which is
-                               followed: until it is there, pods that ask for the
-                               endpoint are refused)
+                               CA_CTB_LABEL_SELECTOR)
+  LANYARD_TOKEN_PROXY_CA_CONFIGMAP  a ConfigMap beside the webhook, whose ca.crt is
+                               followed as CA_DATA: until it is there, pods that ask
+                               for the endpoint are refused
   POD_NAMESPACE                the webhook's namespace
                                (default ` + defaultNamespace + `)
   POD_NAME                     the webhook's name in events (default: the host's)

@@ -37,8 +37,7 @@ subjects: [{kind: ServiceAccount, name: first, namespace: %[3]s}, {kind: Service
 	})
 	for _, account := range []string{"first", "second", "third"} {
 		n.Apply(s.account(account))
-		// The webhook learns the token proxy's authority from a volume, which the
-		// kubelet brings up to date about once a minute.
+		// The agent is ready before the token proxy has made its authority.
 		n.Eventually("the webhook to know the token proxy's authority", func(ctx context.Context) (bool, string) {
 			err := n.Cluster.Apply(ctx, n.Name, pod(account, podSpec{account: account,
 				containers: []string{s.reader("main", "greeting", "binding")},

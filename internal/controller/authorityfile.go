@@ -13,18 +13,28 @@ import (
 	"sync/atomic"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/dynamic"
+
 	"github.com/lanyard-id/lanyard/internal/trust"
 )
 
-// readAuthorityEvery is how often the file of the cloud's authority is looked at.
-// Mounted ConfigMaps change by a link, which file notification misses.
-const readAuthorityEvery = 10 * time.Second
+const (
+	// readAuthorityEvery is how often an authority is looked at. Mounted ConfigMaps
+	// change by a link, which file notification misses.
+	readAuthorityEvery = 10 * time.Second
+	// awaitAuthorityEvery is the same while there is none yet.
+	awaitAuthorityEvery = time.Second
+)
 
-// authorityFile is an authority that the webhook tells pods of, as a file has it
-// now. While one authority succeeds another the file has both.
+// authorityFile is an authority that the webhook tells pods of, as a file or a
+// ConfigMap has it now. While one authority succeeds another it has both.
 type authorityFile struct {
 	what    string // it is the authority of
-	path    string
+	path    string // of the file, or the ConfigMap
+	content func(context.Context) ([]byte, error)
 	log     *slog.Logger
 	current atomic.Pointer[authority]
 	text    []byte // as it was last read
@@ -41,33 +51,44 @@ type authority struct {
 
 // newAuthorityFile reads the file of what's authority.
 func newAuthorityFile(what, path string, log *slog.Logger) (*authorityFile, error) {
-	f := &authorityFile{what: what, path: path, log: log}
-	if err := f.read(); err != nil {
+	f := &authorityFile{what: what, path: path, log: log, content: func(context.Context) ([]byte, error) { return os.ReadFile(path) }}
+	if err := f.read(context.Background()); err != nil {
 		return nil, fmt.Errorf("reading %s's authority: %w", what, err)
 	}
 	return f, nil
 }
 
-// awaitAuthorityFile is newAuthorityFile for a file that someone has yet to make:
-// until then there is an authority without certificates.
-func awaitAuthorityFile(what, path string, log *slog.Logger) (*authorityFile, error) {
-	f, err := newAuthorityFile(what, path, log)
-	if errors.Is(err, fs.ErrNotExist) {
-		f = &authorityFile{what: what, path: path, log: log}
-		f.failed.is(err)
-		f.current.Store(&authority{pool: x509.NewCertPool(), changed: make(chan struct{})})
-		return f, nil
-	}
-	return f, err
+// awaitAuthority is for an authority that someone has yet to write to a ConfigMap,
+// with the key ca.crt: until then there is one without certificates. The API server
+// is asked for it: a mounted ConfigMap would come a minute late.
+func awaitAuthority(what string, client dynamic.Interface, namespace, name string, log *slog.Logger) *authorityFile {
+	f := &authorityFile{what: what, path: namespace + "/" + name, log: log, content: func(ctx context.Context) ([]byte, error) {
+		ctx, cancel := context.WithTimeout(ctx, readAuthorityEvery)
+		defer cancel()
+		object, err := client.Resource(configMapResource).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return nil, err
+		}
+		var text string
+		if err == nil {
+			text, _, err = unstructured.NestedString(object.Object, "data", "ca.crt")
+		}
+		if text == "" {
+			return nil, fmt.Errorf("config map %s/%s, key ca.crt: %w", namespace, name, errors.Join(err, fs.ErrNotExist))
+		}
+		return []byte(text), err
+	}}
+	f.current.Store(&authority{pool: x509.NewCertPool(), changed: make(chan struct{})})
+	return f
 }
 
 // load gives the content in force.
 func (f *authorityFile) load() *authority { return f.current.Load() }
 
-// read takes the file's content over if it is new. After an error the former
-// content stays in force.
-func (f *authorityFile) read() error {
-	text, err := os.ReadFile(f.path)
+// read takes the content over if it is new. After an error the former content stays
+// in force.
+func (f *authorityFile) read(ctx context.Context) error {
+	text, err := f.content(ctx)
 	if err != nil || (f.text != nil && bytes.Equal(text, f.text)) {
 		return err
 	}
@@ -96,27 +117,31 @@ func (f *authorityFile) read() error {
 	return nil
 }
 
-// run follows the file until ctx ends.
+// run follows the content until ctx ends.
 func (f *authorityFile) run(ctx context.Context) {
-	tick := time.NewTicker(readAuthorityEvery)
-	defer tick.Stop()
-	for {
+	for ctx.Err() == nil {
+		wait := readAuthorityEvery
+		if len(f.load().pem) == 0 {
+			f.again(ctx)
+			wait = awaitAuthorityEvery
+		}
+		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
-			return
-		case <-tick.C:
+		case <-timer.C:
 			f.again(ctx)
 		}
+		timer.Stop()
 	}
 }
 
-// again reads the file, and logs what changes.
+// again reads the content, and logs what changes.
 func (f *authorityFile) again(ctx context.Context) {
 	former := f.load()
-	if err := f.read(); f.failed.is(err) {
+	if err := f.read(ctx); f.failed.is(err) && ctx.Err() == nil {
 		f.log.ErrorContext(ctx, "an authority cannot be read; the former one counts", "of", f.what, "error", err)
 	}
 	if now := f.load(); now != former {
-		f.log.InfoContext(ctx, "another authority", "of", f.what, "file", f.path, "subjectHashes", now.hashes)
+		f.log.InfoContext(ctx, "another authority", "of", f.what, "from", f.path, "subjectHashes", now.hashes)
 	}
 }

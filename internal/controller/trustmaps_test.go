@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -250,19 +249,22 @@ func mustParse(t *testing.T, der []byte) *x509.Certificate {
 func TestTokenEndpointsAuthority(t *testing.T) {
 	api := cluster(t)
 	config := testConfig(t, api)
-	file := filepath.Join(t.TempDir(), "ca.crt")
-	config.Settings.CustomToken = &workloadidentity.CustomTokenEndpoint{AnnotationSuffix: "identity-binding", Audience: "api://AKSIdentityBinding", CADataFile: file}
+	const name = "token-proxy-ca"
+	path := "/api/v1/namespaces/" + config.Namespace + "/configmaps/" + name
+	config.Settings.CustomToken = &workloadidentity.CustomTokenEndpoint{AnnotationSuffix: "identity-binding", Audience: "api://AKSIdentityBinding", CADataConfigMap: name}
 	w := start(t, api, config)
 	chosen := strings.Replace(review("app", 1), `"labels":`, `"annotations":{"azure.workload.identity/use-identity-binding":"true"},"labels":`, 1)
-	if got := w.post(t, chosen); got.Allowed || got.Status.Code != http.StatusServiceUnavailable || !strings.Contains(got.Status.Message, file) {
+	if got := w.post(t, chosen); got.Allowed || got.Status.Code != http.StatusServiceUnavailable || !strings.Contains(got.Status.Message, name) {
 		t.Errorf("%+v", got)
 	}
 	if got := w.post(t, review("app", 1)); !got.Allowed {
 		t.Errorf("%+v", got)
 	}
 	ca := newCA(t, "token proxy")
-	writeFile(t, file, ca.pem)
-	w.tokenProxy.again(t.Context())
+	api.put(path, map[string]any{
+		"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": name, "namespace": config.Namespace},
+		"data": map[string]any{"ca.crt": string(ca.pem)},
+	})
 	eventually(t, func() error {
 		if got := w.post(t, chosen); !got.Allowed || !bytes.Contains(got.Patch, []byte("AZURE_KUBERNETES_CA_DATA")) {
 			return fmt.Errorf("%+v", got)

@@ -95,10 +95,8 @@ func NewWebhook(c WebhookConfig) (*Webhook, error) {
 			return nil, err
 		}
 	}
-	if custom := c.Settings.CustomToken; custom != nil && custom.CADataFile != "" {
-		if w.tokenProxy, err = awaitAuthorityFile("the token endpoint", custom.CADataFile, c.Log); err != nil {
-			return nil, err
-		}
+	if custom := c.Settings.CustomToken; custom != nil && custom.CADataConfigMap != "" {
+		w.tokenProxy = awaitAuthority("the token endpoint", k.dynamic, c.Namespace, custom.CADataConfigMap, c.Log)
 		w.update(w.tokenProxy.load().data)
 	}
 	if err := w.newCloud(c, k); err != nil {

@@ -93,9 +93,9 @@ func Decide(pod *Pod, sa ServiceAccount, settings *Settings, federation Federati
 	}
 	d := &decision{pod: pod, sa: sa, settings: settings}
 	if c := settings.CustomToken; c != nil && strings.EqualFold(pod.Metadata.Annotations[c.annotation()], "true") {
-		if c.CADataFile != "" && c.CAData == "" {
+		if c.CADataConfigMap != "" && c.CAData == "" {
 			return Mutation{}, &DenialError{Code: http.StatusServiceUnavailable, Message: fmt.Sprintf(
-				"annotation %s: the token endpoint's authority is not known yet: %s is not there (AZURE_KUBERNETES_CA_DATA_FILE)", c.annotation(), c.CADataFile)}
+				"annotation %s: the token endpoint's authority is not known yet: config map %s of the webhook's namespace has no ca.crt", c.annotation(), c.CADataConfigMap)}
 		}
 		d.custom = c
 	}

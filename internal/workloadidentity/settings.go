@@ -54,9 +54,10 @@ type CustomTokenEndpoint struct {
 	// cluster trust bundle) is the endpoint's CA. At most one of the three.
 	CAData, CAConfigMap, CASigner string
 	CALabelSelector               *metav1.LabelSelector
-	// CADataFile is a file from which the caller takes CAData, and keeps taking it.
-	// While CAData is empty, pods that choose the endpoint are refused.
-	CADataFile string
+	// CADataConfigMap names a ConfigMap of the webhook's own namespace (key ca.crt)
+	// from which the caller takes CAData, and keeps taking it. While CAData is empty,
+	// pods that choose the endpoint are refused.
+	CADataConfigMap string
 }
 
 // annotation is the key by which a pod chooses the endpoint.
@@ -114,8 +115,8 @@ func (c *CustomTokenEndpoint) validate() error {
 	}
 	sources := 0
 	data := c.CAData
-	if c.CADataFile != "" { // which CAData comes from
-		data = c.CADataFile
+	if c.CADataConfigMap != "" { // which CAData comes from
+		data = c.CADataConfigMap
 	}
 	for _, v := range []string{data, c.CAConfigMap, c.CASigner} {
 		if v != "" {
@@ -123,7 +124,7 @@ func (c *CustomTokenEndpoint) validate() error {
 		}
 	}
 	if sources > 1 {
-		return errors.New("only one of AZURE_KUBERNETES_CA_DATA, AZURE_KUBERNETES_CA_DATA_FILE, AZURE_KUBERNETES_CA_CONFIGMAP_NAME or AZURE_KUBERNETES_CA_CTB_SIGNER_NAME can be set")
+		return errors.New("only one of AZURE_KUBERNETES_CA_DATA, LANYARD_TOKEN_PROXY_CA_CONFIGMAP, AZURE_KUBERNETES_CA_CONFIGMAP_NAME or AZURE_KUBERNETES_CA_CTB_SIGNER_NAME can be set")
 	}
 	if c.CALabelSelector != nil && c.CASigner == "" {
 		return errors.New("AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR needs AZURE_KUBERNETES_CA_CTB_SIGNER_NAME")
@@ -164,15 +165,15 @@ func SettingsFrom(env Environment, customSuffix, customAudience string) (Setting
 	}
 	s.CustomToken = &CustomTokenEndpoint{
 		AnnotationSuffix: customSuffix, Audience: customAudience,
-		TokenProxy:  env.Getenv(envTokenProxy),
-		SNIName:     env.Getenv(envSNIName),
-		CAData:      env.Getenv(envCAData),
-		CADataFile:  env.Getenv("AZURE_KUBERNETES_CA_DATA_FILE"),
-		CAConfigMap: env.Getenv("AZURE_KUBERNETES_CA_CONFIGMAP_NAME"),
-		CASigner:    env.Getenv("AZURE_KUBERNETES_CA_CTB_SIGNER_NAME"),
+		TokenProxy:      env.Getenv(envTokenProxy),
+		SNIName:         env.Getenv(envSNIName),
+		CAData:          env.Getenv(envCAData),
+		CADataConfigMap: env.Getenv("LANYARD_TOKEN_PROXY_CA_CONFIGMAP"),
+		CAConfigMap:     env.Getenv("AZURE_KUBERNETES_CA_CONFIGMAP_NAME"),
+		CASigner:        env.Getenv("AZURE_KUBERNETES_CA_CTB_SIGNER_NAME"),
 	}
-	if s.CustomToken.CAData != "" && s.CustomToken.CADataFile != "" {
-		return Settings{}, errors.New("AZURE_KUBERNETES_CA_DATA and AZURE_KUBERNETES_CA_DATA_FILE exclude each other")
+	if s.CustomToken.CAData != "" && s.CustomToken.CADataConfigMap != "" {
+		return Settings{}, errors.New("AZURE_KUBERNETES_CA_DATA and LANYARD_TOKEN_PROXY_CA_CONFIGMAP exclude each other")
 	}
 	if raw := env.Getenv("AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR"); raw != "" {
 		s.CustomToken.CALabelSelector = new(metav1.LabelSelector)

@@ -11,7 +11,7 @@ LANYARD_AGENT_IMAGE: {{ include "image" . | quote }}
 {{- end }}
 {{- if .Values.tokenProxy.enabled }}
 AZURE_KUBERNETES_TOKEN_PROXY: https://lanyard-token-proxy.{{ .Release.Namespace }}.svc
-AZURE_KUBERNETES_CA_DATA_FILE: /token-proxy-ca/ca.crt
+LANYARD_TOKEN_PROXY_CA_CONFIGMAP: lanyard-token-proxy-ca
 {{- else }}
 {{- with .Values.customTokenEndpoint }}
 {{- if .annotationSuffix }}
@@ -68,11 +68,6 @@ LANYARD_TOKEN_FILE: /var/run/secrets/lanyard/token
   mountPath: /certs
   readOnly: true
 {{- end }}
-{{- if .Values.tokenProxy.enabled }}
-- name: token-proxy-ca
-  mountPath: /token-proxy-ca
-  readOnly: true
-{{- end }}
 {{- if .Values.lanyard.caBundle }}
 - name: lanyard-ca
   mountPath: /lanyard
@@ -93,13 +88,6 @@ LANYARD_TOKEN_FILE: /var/run/secrets/lanyard/token
 - name: cert
   secret:
     secretName: {{ .Values.certificate.secretName }}
-{{- end }}
-{{- if .Values.tokenProxy.enabled }}
-# The token proxy writes it when it has made its certificate.
-- name: token-proxy-ca
-  configMap:
-    name: lanyard-token-proxy-ca
-    optional: true
 {{- end }}
 {{- if .Values.lanyard.caBundle }}
 - name: lanyard-ca
