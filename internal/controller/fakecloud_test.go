@@ -105,7 +105,8 @@ func newFakeCloud(tb testing.TB) *fakeCloud {
 	c.TLS = &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		return &c.certificate, nil
+		now := c.certificate // a copy: handshakes read it when it may have been replaced
+		return &now, nil
 	}}
 	c.StartTLS()
 	tb.Cleanup(c.Close)
