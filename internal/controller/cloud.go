@@ -64,7 +64,7 @@ func (a *authority) data(next *workloadidentity.Settings) {
 }
 
 // followAuthority keeps settings up to an authority's file until ctx ends.
-func (w *Webhook) followAuthority(ctx context.Context, file *authorityFile, apply func(*authority, *workloadidentity.Settings)) {
+func (w *Webhook) followAuthority(ctx context.Context, file *authoritySource, apply func(*authority, *workloadidentity.Settings)) {
 	for {
 		a := file.load()
 		w.update(func(next *workloadidentity.Settings) { apply(a, next) })

@@ -1,5 +1,5 @@
 // Package controller is the part of the agent that speaks to a cluster's API
-// server: so far the workload identity webhook's server.
+// server: the workload identity webhook's server.
 //
 // It owns the answer to admissions, where the certificate's authority is made
 // known, the memory of service accounts, the detector of pods that were not
@@ -21,8 +21,9 @@
 // certificate of its own: what package serving says, and get, list, watch and
 // update of its webhook configuration. For the detector: list and watch pods,
 // create events of events.k8s.io. Before a Lanyard: create config maps; get, list,
-// watch and patch those named workloadidentity.TrustConfigMap. For the channel: get
-// /.well-known/openid-configuration and /openid/v1/jwks, and list nodes, which it
+// watch and patch those named workloadidentity.TrustConfigMap. For identity bindings:
+// get the config map of its own namespace that has the token proxy's authority. For
+// the channel: get /.well-known/openid-configuration and /openid/v1/jwks, and list nodes, which it
 // does without where it may not. Since admissions may make a config map, the
 // webhook configuration says sideEffects: NoneOnDryRun.
 package controller

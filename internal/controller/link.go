@@ -28,11 +28,11 @@ type ChannelConfig struct {
 // authority's file, one after another.
 type link struct {
 	config    channel.ClientConfig // without CAs
-	authority *authorityFile
+	authority *authoritySource
 	client    atomic.Pointer[channel.Client]
 }
 
-func newLink(c WebhookConfig, authority *authorityFile) (*link, error) {
+func newLink(c WebhookConfig, authority *authoritySource) (*link, error) {
 	config := channel.ClientConfig{
 		Endpoint: c.Channel.Endpoint, ClusterID: c.Channel.ClusterID, TokenFile: c.Channel.TokenFile,
 		Version: c.Version, Logger: c.Log,

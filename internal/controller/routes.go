@@ -41,7 +41,7 @@ const (
 type routes struct {
 	address   netip.Addr // of the host aliases; not valid: the cluster's DNS
 	tenant    string
-	authority *authorityFile
+	authority *authoritySource
 	log       *slog.Logger
 	up        *prometheus.GaugeVec
 	failures  *prometheus.CounterVec
@@ -63,7 +63,7 @@ type route struct {
 
 var errUnchecked = errors.New("it has not been checked yet")
 
-func newRoutes(s workloadidentity.Settings, authority *authorityFile, m *metrics, log *slog.Logger) (*routes, error) {
+func newRoutes(s workloadidentity.Settings, authority *authoritySource, m *metrics, log *slog.Logger) (*routes, error) {
 	r := &routes{
 		address: s.Cloud.Address, tenant: s.TenantID, authority: authority, log: log, up: m.routeUp, failures: m.routeFailures,
 		lookup: net.DefaultResolver.LookupNetIP, dial: new(net.Dialer).DialContext,

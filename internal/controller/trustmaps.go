@@ -53,7 +53,7 @@ type trustMaps struct {
 	client    dynamic.Interface
 	metadata  metadata.Interface
 	keys      []string // the data that pods may need
-	authority *authorityFile
+	authority *authoritySource
 	log       *slog.Logger
 	making    singleflight.Group
 
@@ -69,7 +69,7 @@ type trustMap struct {
 	digest string
 }
 
-func newTrustMaps(client dynamic.Interface, meta metadata.Interface, keys []string, authority *authorityFile, log *slog.Logger) *trustMaps {
+func newTrustMaps(client dynamic.Interface, meta metadata.Interface, keys []string, authority *authoritySource, log *slog.Logger) *trustMaps {
 	return &trustMaps{
 		client: client, metadata: meta, keys: keys, authority: authority, log: log,
 		known: map[string]trustMap{}, synced: make(chan struct{}),

@@ -57,8 +57,8 @@ type Webhook struct {
 	api       *apiServer
 	servers   *serving.Servers
 	// The rest is nil where it is not configured.
-	authority  *authorityFile // of the cloud
-	tokenProxy *authorityFile // of the custom token endpoint
+	authority  *authoritySource // of the cloud
+	tokenProxy *authoritySource // of the custom token endpoint
 	routes     *routes
 	trust      *trustMaps
 	link       *link

@@ -29,9 +29,9 @@ const (
 	awaitAuthorityEvery = time.Second
 )
 
-// authorityFile is an authority that the webhook tells pods of, as a file or a
+// authoritySource is an authority that the webhook tells pods of, as a file or a
 // ConfigMap has it now. While one authority succeeds another it has both.
-type authorityFile struct {
+type authoritySource struct {
 	what    string // it is the authority of
 	path    string // of the file, or the ConfigMap
 	content func(context.Context) ([]byte, error)
@@ -50,8 +50,8 @@ type authority struct {
 }
 
 // newAuthorityFile reads the file of what's authority.
-func newAuthorityFile(what, path string, log *slog.Logger) (*authorityFile, error) {
-	f := &authorityFile{what: what, path: path, log: log, content: func(context.Context) ([]byte, error) { return os.ReadFile(path) }}
+func newAuthorityFile(what, path string, log *slog.Logger) (*authoritySource, error) {
+	f := &authoritySource{what: what, path: path, log: log, content: func(context.Context) ([]byte, error) { return os.ReadFile(path) }}
 	if err := f.read(context.Background()); err != nil {
 		return nil, fmt.Errorf("reading %s's authority: %w", what, err)
 	}
@@ -61,8 +61,8 @@ func newAuthorityFile(what, path string, log *slog.Logger) (*authorityFile, erro
 // awaitAuthority is for an authority that someone has yet to write to a ConfigMap,
 // with the key ca.crt: until then there is one without certificates. The API server
 // is asked for it: a mounted ConfigMap would come a minute late.
-func awaitAuthority(what string, client dynamic.Interface, namespace, name string, log *slog.Logger) *authorityFile {
-	f := &authorityFile{what: what, path: namespace + "/" + name, log: log, content: func(ctx context.Context) ([]byte, error) {
+func awaitAuthority(what string, client dynamic.Interface, namespace, name string, log *slog.Logger) *authoritySource {
+	f := &authoritySource{what: what, path: namespace + "/" + name, log: log, content: func(ctx context.Context) ([]byte, error) {
 		ctx, cancel := context.WithTimeout(ctx, readAuthorityEvery)
 		defer cancel()
 		object, err := client.Resource(configMapResource).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
@@ -83,11 +83,11 @@ func awaitAuthority(what string, client dynamic.Interface, namespace, name strin
 }
 
 // load gives the content in force.
-func (f *authorityFile) load() *authority { return f.current.Load() }
+func (f *authoritySource) load() *authority { return f.current.Load() }
 
 // read takes the content over if it is new. After an error the former content stays
 // in force.
-func (f *authorityFile) read(ctx context.Context) error {
+func (f *authoritySource) read(ctx context.Context) error {
 	text, err := f.content(ctx)
 	if err != nil || (f.text != nil && bytes.Equal(text, f.text)) {
 		return err
@@ -118,7 +118,7 @@ func (f *authorityFile) read(ctx context.Context) error {
 }
 
 // run follows the content until ctx ends.
-func (f *authorityFile) run(ctx context.Context) {
+func (f *authoritySource) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		wait := readAuthorityEvery
 		if len(f.load().pem) == 0 {
@@ -136,9 +136,13 @@ func (f *authorityFile) run(ctx context.Context) {
 }
 
 // again reads the content, and logs what changes.
-func (f *authorityFile) again(ctx context.Context) {
+func (f *authoritySource) again(ctx context.Context) {
 	former := f.load()
-	if err := f.read(ctx); f.failed.is(err) && ctx.Err() == nil {
+	switch err := f.read(ctx); {
+	case !f.failed.is(err) || ctx.Err() != nil:
+	case len(former.pem) == 0 && errors.Is(err, fs.ErrNotExist):
+		f.log.InfoContext(ctx, "an authority is awaited", "of", f.what, "from", f.path, "why", err)
+	default:
 		f.log.ErrorContext(ctx, "an authority cannot be read; the former one counts", "of", f.what, "error", err)
 	}
 	if now := f.load(); now != former {
