@@ -344,7 +344,16 @@ func TestOneWorkerAtATime(t *testing.T) {
 	if most.Load() != 1 || total.Load() != 6 {
 		t.Errorf("%d steps, at most %d at once; want 6 and 1", total.Load(), most.Load())
 	}
-	w.run()
+}
+
+// Who stops the engine while it begins hears of no failure.
+func TestRunThatEndsAtOnce(t *testing.T) {
+	w := newWorld(t)
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if err := w.engine.Run(ctx); err != nil {
+		t.Errorf("%v; want an orderly end", err)
+	}
 }
 
 // Ended operations can be polled for a day.

@@ -40,7 +40,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		default:
 		}
 	})
-	if err != nil {
+	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("following operations: %w", err)
 	}
 	for ctx.Err() == nil {
