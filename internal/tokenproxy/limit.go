@@ -15,27 +15,45 @@ import (
 // that is a mistake or an attack, and must not keep other pods from their tokens,
 // nor the API server from its work. A node may hide its pods behind one address.
 const (
-	maxConcurrent = 128
-	perSecond     = 50
-	burst         = 200
-	maxAddresses  = 4096
+	// maxDeciding bounds the requests that the API server and the token service are
+	// asked for at a time. A request has its place when it is there whole: one that
+	// comes slowly, or never, takes none.
+	maxDeciding = 128
+	// maxOpen bounds the requests that come in or are answered, each of which may
+	// hold maxForm bytes, and maxOpenEach those of one address.
+	maxOpen     = 512
+	maxOpenEach = 32
+	perSecond   = 50
+	burst       = 200
+	// maxAddresses bounds the addresses that are told apart.
+	maxAddresses = 4096
 )
 
-// limits admit requests: some at a time, and some a second from each address.
+// limits admit requests: some at a time and some a second from each address, and
+// some at a time from all.
 type limits struct {
-	slots chan struct{}
-	now   func() time.Time
+	deciding chan struct{}
+	now      func() time.Time
 
 	mu        sync.Mutex
-	addresses map[netip.Addr]*rate.Limiter
-	others    *rate.Limiter // of all addresses that there was no room for
+	open      int
+	addresses map[netip.Addr]*allowance
+	others    *allowance // of all addresses that there was no room for
 	swept     time.Time
 }
 
+// allowance is what an address has used up.
+type allowance struct {
+	rate *rate.Limiter
+	open int
+}
+
+func newAllowance() *allowance { return &allowance{rate: rate.NewLimiter(perSecond, burst)} }
+
 func newLimits(now func() time.Time) *limits {
 	return &limits{
-		slots: make(chan struct{}, maxConcurrent), now: now,
-		addresses: map[netip.Addr]*rate.Limiter{}, others: rate.NewLimiter(perSecond, burst),
+		deciding: make(chan struct{}, maxDeciding), now: now,
+		addresses: map[netip.Addr]*allowance{}, others: newAllowance(),
 	}
 }
 
@@ -43,14 +61,35 @@ func newLimits(now func() time.Time) *limits {
 // too many.
 func (l *limits) enter(remote string) (leave func(), refused *azure.Error) {
 	now := l.now()
-	if !l.of(remote, now).AllowN(now, 1) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := l.of(remote, now)
+	switch {
+	case !a.rate.AllowN(now, 1):
 		return nil, tooMany("Too many requests: the token proxy takes %d a second from one address.", perSecond)
+	case a.open >= maxOpenEach:
+		return nil, tooMany("Too many requests: the token proxy takes %d at a time from one address.", maxOpenEach)
+	case l.open >= maxOpen:
+		return nil, tooMany("Too many requests: the token proxy takes %d at a time.", maxOpen)
 	}
+	a.open++
+	l.open++
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		a.open--
+		l.open--
+	}, nil
+}
+
+// decide admits a request that is there whole to the decision on it, whose end is
+// to be told by done.
+func (l *limits) decide() (done func(), refused *azure.Error) {
 	select {
-	case l.slots <- struct{}{}:
-		return func() { <-l.slots }, nil
+	case l.deciding <- struct{}{}:
+		return func() { <-l.deciding }, nil
 	default:
-		return nil, tooMany("Too many requests: the token proxy answers %d at a time.", maxConcurrent)
+		return nil, tooMany("Too many requests: the token proxy answers %d at a time.", maxDeciding)
 	}
 }
 
@@ -60,31 +99,29 @@ func tooMany(format string, args ...any) *azure.Error {
 	return e
 }
 
-// of is the limiter of an address. Those of addresses that have been quiet are
-// forgotten when there is no more room.
-func (l *limits) of(remote string, now time.Time) *rate.Limiter {
+// of is the allowance of an address. Those of addresses that have been quiet are
+// forgotten when there is no more room. The caller holds the lock.
+func (l *limits) of(remote string, now time.Time) *allowance {
 	peer, err := netip.ParseAddrPort(remote)
 	if err != nil {
 		return l.others
 	}
 	address := peer.Addr().Unmap()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if limiter, ok := l.addresses[address]; ok {
-		return limiter
+	if a, ok := l.addresses[address]; ok {
+		return a
 	}
 	if len(l.addresses) >= maxAddresses && now.Sub(l.swept) >= time.Second {
 		l.swept = now
-		for a, limiter := range l.addresses {
-			if limiter.TokensAt(now) >= burst {
-				delete(l.addresses, a)
+		for other, a := range l.addresses {
+			if a.open == 0 && a.rate.TokensAt(now) >= burst {
+				delete(l.addresses, other)
 			}
 		}
 	}
 	if len(l.addresses) >= maxAddresses {
 		return l.others
 	}
-	limiter := rate.NewLimiter(perSecond, burst)
-	l.addresses[address] = limiter
-	return limiter
+	a := newAllowance()
+	l.addresses[address] = a
+	return a
 }

@@ -3,6 +3,7 @@ package tokenproxy
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -21,7 +22,7 @@ func (p *Proxy) token(w http.ResponseWriter, r *http.Request, tenant string) {
 		correlation = ""
 	}
 	// Who asked, and for what, as far as it is known.
-	attributes := []any{"remote", r.RemoteAddr, "tenant", tenant, "correlationId", correlation}
+	attributes := []any{"remote", r.RemoteAddr, "tenant", limited(tenant), "correlationId", correlation}
 	answer, err := p.answer(w, r, tenant, correlation, &attributes)
 	result := resultIssued
 	if err != nil {
@@ -38,7 +39,11 @@ func (p *Proxy) token(w http.ResponseWriter, r *http.Request, tenant string) {
 	}
 	took := time.Since(start)
 	p.metrics.observe(result, took)
-	p.log.InfoContext(r.Context(), "token request", append(attributes, "result", result, "took", took)...)
+	level := slog.LevelInfo
+	if result == resultThrottled { // whoever asks without end does not fill the log
+		level = slog.LevelDebug
+	}
+	p.log.Log(r.Context(), level, "token request", append(attributes, "result", result, "took", took)...)
 }
 
 // answer decides on a token request, and gives the token service's answer. An
@@ -64,6 +69,11 @@ func (p *Proxy) answer(w http.ResponseWriter, r *http.Request, tenant, correlati
 	if refused = checkAudience(asked.assertion, p.cfg.Audience); refused != nil {
 		return nil, refused
 	}
+	done, refused := p.limits.decide()
+	if refused != nil {
+		return nil, refused
+	}
+	defer done()
 	who, err := p.reviews.authenticate(r.Context(), asked.assertion)
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package tokenproxy
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -308,13 +309,15 @@ func TestLimits(t *testing.T) {
 		t.Errorf("%d addresses after an hour", len(l.addresses))
 	}
 	var held []func()
-	for range maxConcurrent {
-		now = now.Add(time.Second)
-		leave, refused := l.enter("10.0.0.1:1")
+	for i := range maxOpen {
+		leave, refused := l.enter(fmt.Sprintf("10.0.%d.1:1", 1+i/maxOpenEach))
 		if refused != nil {
 			t.Fatal(refused)
 		}
 		held = append(held, leave)
+	}
+	if n := through("10.0.1.1:1", 1); n != 0 {
+		t.Error("one more at a time from one address")
 	}
 	if n := through("10.0.0.4:1", 1); n != 0 {
 		t.Error("one more at a time")
@@ -322,6 +325,14 @@ func TestLimits(t *testing.T) {
 	held[0]()
 	if n := through("10.0.0.4:1", 1); n != 1 {
 		t.Error("there is room again, and nobody gets in")
+	}
+	for range maxDeciding {
+		if _, refused := l.decide(); refused != nil {
+			t.Fatal(refused)
+		}
+	}
+	if _, refused := l.decide(); refused == nil || refused.Status != http.StatusTooManyRequests {
+		t.Errorf("one more decision at a time: %+v", refused)
 	}
 }
 
