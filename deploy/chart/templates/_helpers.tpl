@@ -15,6 +15,23 @@ app.kubernetes.io/instance: {{ $root.Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end }}
 
+{{/* Labels of a component's pods: (list . COMPONENT). Values add to them, and
+     change none. app is upstream's: its instructions, and what others have made
+     by them, find the webhook's pods by it. */}}
+{{- define "podLabels" -}}
+{{- $root := index . 0 -}}
+{{- $component := index . 1 -}}
+{{- with omit $root.Values.podLabels "app" "azure-workload-identity.io/system" "app.kubernetes.io/name" "app.kubernetes.io/instance"
+  "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "app.kubernetes.io/component" }}
+{{- toYaml . }}
+{{ end }}
+{{- include "labels" $root }}
+app.kubernetes.io/component: {{ $component }}
+{{- if eq $component "webhook" }}
+app: workload-identity-webhook
+{{- end }}
+{{- end }}
+
 {{/* The agent's image. A digest wins over a tag. */}}
 {{- define "image" -}}
 {{- $tag := .Values.image.release | default .Chart.AppVersion -}}
@@ -102,10 +119,10 @@ readinessProbe:
 {{/* The spread of a component over disruptions: (list . COMPONENT). */}}
 {{- define "disruptionBudget" -}}
 {{- $budget := (index . 0).Values.podDisruptionBudget -}}
-{{- if hasKey $budget "maxUnavailable" }}
-maxUnavailable: {{ $budget.maxUnavailable }}
-{{- else }}
+{{- if kindIs "invalid" $budget.maxUnavailable }}
 minAvailable: {{ $budget.minAvailable }}
+{{- else }}
+maxUnavailable: {{ $budget.maxUnavailable }}
 {{- end }}
 selector:
   matchLabels:

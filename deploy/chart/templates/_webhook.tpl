@@ -15,13 +15,13 @@ LANYARD_TOKEN_PROXY_CA_CONFIGMAP: lanyard-token-proxy-ca
 {{- else }}
 {{- with .Values.customTokenEndpoint }}
 {{- if .annotationSuffix }}
-AZURE_KUBERNETES_TOKEN_PROXY: {{ .tokenProxy | quote }}
-AZURE_KUBERNETES_SNI_NAME: {{ .sniName | quote }}
-AZURE_KUBERNETES_CA_DATA: {{ .caData | quote }}
-AZURE_KUBERNETES_CA_CONFIGMAP_NAME: {{ .caConfigMapName | quote }}
-AZURE_KUBERNETES_CA_CTB_SIGNER_NAME: {{ .caCTBSignerName | quote }}
-{{- if .caCTBLabelSelector }}
-AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR: {{ .caCTBLabelSelector | toJson | quote }}
+AZURE_KUBERNETES_TOKEN_PROXY: {{ .azureKubernetesTokenProxy | quote }}
+AZURE_KUBERNETES_SNI_NAME: {{ .azureKubernetesSniName | quote }}
+AZURE_KUBERNETES_CA_DATA: {{ .azureKubernetesCaData | quote }}
+AZURE_KUBERNETES_CA_CONFIGMAP_NAME: {{ .azureKubernetesCAConfigMapName | quote }}
+AZURE_KUBERNETES_CA_CTB_SIGNER_NAME: {{ .azureKubernetesCACTBSignerName | quote }}
+{{- with .azureKubernetesCACTBLabelSelector }}
+AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR: {{ kindIs "string" . | ternary . (toJson .) | quote }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -47,6 +47,12 @@ LANYARD_TOKEN_FILE: /var/run/secrets/lanyard/token
 {{- define "checkValues" -}}
 {{- if and .Values.tokenProxy.enabled .Values.customTokenEndpoint.annotationSuffix -}}
 {{- fail "tokenProxy and customTokenEndpoint exclude each other: there is one token endpoint in a cluster" -}}
+{{- end -}}
+{{- if ne (empty .Values.customTokenEndpoint.annotationSuffix) (empty .Values.customTokenEndpoint.audience) -}}
+{{- fail "customTokenEndpoint.annotationSuffix and customTokenEndpoint.audience go together" -}}
+{{- end -}}
+{{- if hasPrefix "mcr.microsoft.com/oss/azure/workload-identity/" .Values.image.repository -}}
+{{- fail (printf "image.repository %s is upstream's webhook: leave image.repository and image.release out, or name the agent's" .Values.image.repository) -}}
 {{- end -}}
 {{- if ne (empty .Values.proxyImage) (empty .Values.proxyInitImage) -}}
 {{- fail "proxyImage and proxyInitImage go together" -}}
