@@ -6,7 +6,7 @@ SHELL   := bash
 .DEFAULT_GOAL := help
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
-LDFLAGS := -s -w -X main.version=$(VERSION)
+LDFLAGS := -s -w -X github.com/lanyard-id/lanyard/internal/command.version=$(VERSION)
 # Where test results go as `go test -json` prints them; CI sets it, and then
 # checks that every witness of docs/parity.md has run.
 RESULTS ?=

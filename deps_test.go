@@ -16,6 +16,7 @@ const module = "github.com/lanyard-id/lanyard"
 // A package that is not listed fails the test: say where it belongs first.
 var order = []string{
 	"internal/atomicfile",
+	"internal/command",
 	"internal/azure",
 	"internal/channel",
 	"internal/trust",
@@ -55,7 +56,7 @@ var order = []string{
 // agent stays small, works before Azure too, and never links etcd.
 var (
 	agent  = []string{"internal/workloadidentity", "internal/serving", "internal/exchange", "internal/controller", "internal/tokenproxy", "internal/sidecar", "cmd/lanyard-agent"}
-	shared = []string{"internal/azure", "internal/channel", "internal/trust", "internal/imds", "internal/workloadidentity"}
+	shared = []string{"internal/command", "internal/azure", "internal/channel", "internal/trust", "internal/imds", "internal/workloadidentity"}
 )
 
 // testOnly are imported by tests alone, and by none of the product.

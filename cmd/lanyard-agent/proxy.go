@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lanyard-id/lanyard/internal/command"
 	"github.com/lanyard-id/lanyard/internal/sidecar"
 )
 
@@ -38,16 +39,16 @@ Variables, as the webhook sets them:
 
   # As its probe: waits until it is ready
   lanyard-agent proxy --proxy-port 8000 --probe`,
-		Args: noArguments,
+		Args: command.Arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			level, ok := logLevels[logLevel]
 			switch {
 			case showVersion:
-				return printVersion(cmd.OutOrStdout())
+				return command.PrintVersion(cmd.OutOrStdout())
 			case !ok:
-				return usageError{fmt.Errorf("--log-level is %q: it is empty, info, debug, trace or all", logLevel)}
+				return command.Usagef("--log-level is %q: it is empty, info, debug, trace or all", logLevel)
 			case port < 0 || port > 65535:
-				return usageError{fmt.Errorf("--proxy-port is %d: it is a port, 1 to 65535, or 0 for a free one", port)}
+				return command.Usagef("--proxy-port is %d: it is a port, 1 to 65535, or 0 for a free one", port)
 			case probe:
 				return sidecar.Probe(cmd.Context(), port)
 			}
@@ -55,7 +56,7 @@ Variables, as the webhook sets them:
 			if err != nil {
 				return err
 			}
-			config.Port, config.UserAgent = port, "lanyard-agent-proxy/"+buildVersion()
+			config.Port, config.UserAgent = port, "lanyard-agent-proxy/"+command.Version()
 			config.Log = slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
 			return runProxy(cmd, config)
 		},
@@ -65,7 +66,7 @@ Variables, as the webhook sets them:
 	fl.BoolVar(&probe, "probe", false, "wait until the proxy on the port is ready, and exit")
 	fl.StringVar(&logLevel, "log-level", "", "warnings only when empty; else info, debug, trace or all")
 	fl.BoolVar(&showVersion, "version", false, "print the version as JSON and exit")
-	mustComplete(cmd, "log-level", "info", "debug", "trace", "all")
+	command.Complete(cmd, "log-level", "info", "debug", "trace", "all")
 	return cmd
 }
 

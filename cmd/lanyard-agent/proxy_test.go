@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/lanyard-id/lanyard/internal/command"
 )
 
 // TestProxyStartsAndStops: the role, its own probe, and the end in order.
@@ -24,7 +26,7 @@ func TestProxyStartsAndStops(t *testing.T) {
 	out, stdout := io.Pipe()
 	exit := make(chan int, 1)
 	go func() {
-		exit <- run(ctx, []string{"proxy", "--proxy-port", "0"}, stdout, io.Discard)
+		exit <- run(ctx, stdout, "proxy", "--proxy-port", "0")
 		stdout.Close()
 	}()
 	line, err := bufio.NewReader(out).ReadString('\n')
@@ -35,11 +37,11 @@ func TestProxyStartsAndStops(t *testing.T) {
 	if err != nil || address.Hostname() != "127.0.0.1" {
 		t.Fatalf("%q, %v", line, err)
 	}
-	if code := run(t.Context(), []string{"proxy", "--probe", "--proxy-port", address.Port()}, io.Discard, io.Discard); code != exitOK {
+	if code := run(t.Context(), io.Discard, "proxy", "--probe", "--proxy-port", address.Port()); code != command.ExitOK {
 		t.Errorf("the probe: exit code %d", code)
 	}
 	stop()
-	if code := <-exit; code != exitOK {
+	if code := <-exit; code != command.ExitOK {
 		t.Errorf("exit code %d", code)
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lanyard-id/lanyard/internal/command"
 	"github.com/lanyard-id/lanyard/internal/sidecar"
 )
 
@@ -27,7 +28,7 @@ Variables:
   METADATA_PORT  its port (default 80)`,
 		Example: `  # As an init container
   PROXY_PORT=8000 lanyard-agent proxy-init`,
-		Args: noArguments,
+		Args: command.Arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			redirect, err := sidecar.RedirectFrom(os.Getenv)
 			if err != nil {

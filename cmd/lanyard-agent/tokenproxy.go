@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/klog/v2"
 
+	"github.com/lanyard-id/lanyard/internal/command"
 	"github.com/lanyard-id/lanyard/internal/tokenproxy"
 	"github.com/lanyard-id/lanyard/internal/workloadidentity"
 )
@@ -61,7 +62,7 @@ Variables:
   EOF
   kubectl create clusterrolebinding use-$CLIENT_ID --clusterrole use-$CLIENT_ID \
     --serviceaccount my-namespace:my-account`,
-		Args: noArguments,
+		Args: command.Arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	fl := cmd.Flags()
@@ -76,8 +77,8 @@ Variables:
 	fl.StringVar(&f.metricsAddr, "metrics-addr", ":8095", "address of /metrics; 0 for none")
 	fl.StringVar(&f.logLevel, "log-level", "info", "warnings only when empty; else info, debug, trace or all")
 	fl.StringVar(&f.kubeconfig, "kubeconfig", "", "file that names the cluster (default $KUBECONFIG, then the cluster that the process is in)")
-	mustComplete(cmd, "tls-min-version", "1.2", "1.3")
-	mustComplete(cmd, "log-level", "info", "debug", "trace", "all")
+	command.Complete(cmd, "tls-min-version", "1.2", "1.3")
+	command.Complete(cmd, "log-level", "info", "debug", "trace", "all")
 	return cmd
 }
 
@@ -86,11 +87,11 @@ func (f *tokenProxyFlags) config(stderr io.Writer) (tokenproxy.Config, error) {
 	var none tokenproxy.Config
 	tlsVersion, ok := tlsVersions[f.tlsMinVersion]
 	if !ok || f.tlsMinVersion < "1.2" {
-		return none, usageError{fmt.Errorf("--tls-min-version is %q: it is 1.2 or 1.3", f.tlsMinVersion)}
+		return none, command.Usagef("--tls-min-version is %q: it is 1.2 or 1.3", f.tlsMinVersion)
 	}
 	level, ok := logLevels[f.logLevel]
 	if !ok {
-		return none, usageError{fmt.Errorf("--log-level is %q: it is empty, info, debug, trace or all", f.logLevel)}
+		return none, command.Usagef("--log-level is %q: it is empty, info, debug, trace or all", f.logLevel)
 	}
 	for _, name := range []string{"AZURE_TENANT_ID", "AZURE_FEDERATED_TOKEN_FILE"} {
 		if os.Getenv(name) == "" {
@@ -108,7 +109,7 @@ func (f *tokenProxyFlags) config(stderr io.Writer) (tokenproxy.Config, error) {
 	if err != nil {
 		return none, err
 	}
-	cluster.UserAgent = "lanyard-agent-token-proxy/" + buildVersion()
+	cluster.UserAgent = "lanyard-agent-token-proxy/" + command.Version()
 	return tokenproxy.Config{
 		Kubernetes: cluster, Audience: f.audience, Tenants: append([]string{os.Getenv("AZURE_TENANT_ID")}, f.tenants...),
 		AuthorityHost: authority, TokenFile: os.Getenv("AZURE_FEDERATED_TOKEN_FILE"),

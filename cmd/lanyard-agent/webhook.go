@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 
+	"github.com/lanyard-id/lanyard/internal/command"
 	"github.com/lanyard-id/lanyard/internal/controller"
 	"github.com/lanyard-id/lanyard/internal/workloadidentity"
 )
@@ -72,10 +73,10 @@ Variables:
   # Outside, with a certificate made by someone else
   KUBECONFIG=kubeconfig AZURE_TENANT_ID=$TENANT lanyard-agent webhook \
     --disable-cert-rotation --webhook-cert-dir ./certs --webhook-addr 127.0.0.1:9443`,
-		Args: noArguments,
+		Args: command.Arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.showVersion {
-				return printVersion(cmd.OutOrStdout())
+				return command.PrintVersion(cmd.OutOrStdout())
 			}
 			return f.run(cmd)
 		},
@@ -95,9 +96,9 @@ Variables:
 	fl.StringVar(&f.customAudience, "custom-token-endpoint-audience", "", "audience of tokens for the custom token endpoint")
 	fl.BoolVar(&f.detect, "detect-unmutated-pods", true, "report pods that ask for the webhook and run without what it adds: by an event, a metric and the log")
 	fl.BoolVar(&f.showVersion, "version", false, "print the version as JSON and exit")
-	mustComplete(cmd, "tls-min-version", "1.0", "1.1", "1.2", "1.3")
-	mustComplete(cmd, "log-level", "info", "debug", "trace", "all")
-	mustComplete(cmd, "metrics-backend", "prometheus")
+	command.Complete(cmd, "tls-min-version", "1.0", "1.1", "1.2", "1.3")
+	command.Complete(cmd, "log-level", "info", "debug", "trace", "all")
+	command.Complete(cmd, "metrics-backend", "prometheus")
 	return cmd
 }
 
@@ -116,14 +117,14 @@ func (f *webhookFlags) config(stderr io.Writer) (controller.WebhookConfig, error
 	var none controller.WebhookConfig
 	tlsVersion, ok := tlsVersions[f.tlsMinVersion]
 	if !ok {
-		return none, usageError{fmt.Errorf("--tls-min-version is %q: it is one of 1.0, 1.1, 1.2, 1.3", f.tlsMinVersion)}
+		return none, command.Usagef("--tls-min-version is %q: it is one of 1.0, 1.1, 1.2, 1.3", f.tlsMinVersion)
 	}
 	level, ok := logLevels[f.logLevel]
 	if !ok {
-		return none, usageError{fmt.Errorf("--log-level is %q: it is empty, info, debug, trace or all", f.logLevel)}
+		return none, command.Usagef("--log-level is %q: it is empty, info, debug, trace or all", f.logLevel)
 	}
 	if f.metricsBackend != "prometheus" {
-		return none, usageError{fmt.Errorf("--metrics-backend is %q: there is prometheus", f.metricsBackend)}
+		return none, command.Usagef("--metrics-backend is %q: there is prometheus", f.metricsBackend)
 	}
 	settings, err := workloadidentity.SettingsFrom(
 		workloadidentity.Environment{Getenv: os.Getenv, ReadFile: os.ReadFile}, f.customSuffix, f.customAudience)
@@ -138,11 +139,11 @@ func (f *webhookFlags) config(stderr io.Writer) (controller.WebhookConfig, error
 	if err != nil {
 		return none, err
 	}
-	cluster.UserAgent = "lanyard-agent-webhook/" + buildVersion()
+	cluster.UserAgent = "lanyard-agent-webhook/" + command.Version()
 	c := controller.WebhookConfig{
 		Kubernetes: cluster, Settings: settings,
 		Addr: f.webhookAddr, HealthAddr: f.healthAddr, MetricsAddr: f.metricsAddr,
-		TLSMinVersion: tlsVersion, Namespace: os.Getenv("POD_NAMESPACE"), Instance: os.Getenv("POD_NAME"), Version: buildVersion(),
+		TLSMinVersion: tlsVersion, Namespace: os.Getenv("POD_NAMESPACE"), Instance: os.Getenv("POD_NAME"), Version: command.Version(),
 		AuthorityFile: os.Getenv("LANYARD_CA_FILE"), Detect: f.detect,
 		Log: slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: level})),
 	}

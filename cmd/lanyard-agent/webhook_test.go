@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/lanyard-id/lanyard/internal/command"
 )
 
 // TestWebhookStartsAndStops: the role without its cluster: alive, not ready, and
@@ -26,7 +28,7 @@ func TestWebhookStartsAndStops(t *testing.T) {
 	out, stdout := io.Pipe()
 	exit := make(chan int, 1)
 	go func() {
-		exit <- run(ctx, []string{"webhook", "--webhook-addr", "127.0.0.1:0", "--health-addr", "127.0.0.1:0", "--metrics-addr", "0"}, stdout, io.Discard)
+		exit <- run(ctx, stdout, "webhook", "--webhook-addr", "127.0.0.1:0", "--health-addr", "127.0.0.1:0", "--metrics-addr", "0")
 		stdout.Close()
 	}()
 	line, err := bufio.NewReader(out).ReadString('\n')
@@ -49,7 +51,7 @@ func TestWebhookStartsAndStops(t *testing.T) {
 	}
 	http.DefaultClient.CloseIdleConnections()
 	stop()
-	if code := <-exit; code != exitOK {
+	if code := <-exit; code != command.ExitOK {
 		t.Errorf("exit code %d", code)
 	}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,12 +11,13 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/lanyard-id/lanyard/internal/command"
 )
 
 // newApp makes `lanyard app`.
 func newApp() *cobra.Command {
-	cmd := parentCommand("app", "Manage applications and their credentials")
-	cmd.GroupID = "use"
+	cmd := command.Parent(&cobra.Command{Use: "app", GroupID: "use", Short: "Manage applications and their credentials"})
 	cmd.Long = `Manage applications (app registrations) through the cloud's Microsoft Graph, as the
 principal of the environment file. An application signs in with its client ID and
 a secret, or with a token of an issuer that it trusts by a federated credential,
@@ -30,46 +30,19 @@ APP is a client ID, an object ID, or a name that only one application has.`
   # Without a secret: from a pipeline
   lanyard app credential add deployer --name main --issuer https://token.actions.githubusercontent.com \
     --subject repo:contoso/shop:ref:refs/heads/main`
-	secret := parentCommand("secret", "Add and remove an application's secrets")
+	secret := command.Parent(&cobra.Command{Use: "secret", Short: "Add and remove an application's secrets"})
 	secret.AddCommand(newAppSecretAdd(), newAppSecretRemove())
-	credential := parentCommand("credential", "Add and remove an application's federated credentials")
+	credential := command.Parent(&cobra.Command{Use: "credential", Short: "Add and remove an application's federated credentials"})
 	credential.AddCommand(newAppCredentialAdd(), newAppCredentialRemove())
 	cmd.AddCommand(newAppCreate(), newAppList(), newAppShow(), newAppDelete(), secret, credential)
 	return cmd
-}
-
-// parentCommand makes a command that has others and does nothing by itself.
-func parentCommand(use, short string) *cobra.Command {
-	return &cobra.Command{
-		Use: use, Short: short,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usageError{fmt.Errorf("unknown command %q", args[0])}
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-}
-
-// arguments wants exactly the named arguments.
-func arguments(names ...string) cobra.PositionalArgs {
-	return func(_ *cobra.Command, args []string) error {
-		if len(args) < len(names) {
-			return usageError{fmt.Errorf("%s is missing", names[len(args)])}
-		}
-		if len(args) > len(names) {
-			return usageError{fmt.Errorf("unexpected argument %q", args[len(names)])}
-		}
-		return nil
-	}
 }
 
 // appCommand is what the commands have in common: where the cloud is, and how
 // the result is written.
 type appCommand struct {
 	where environmentFlags
-	out   output
+	out   command.Output
 }
 
 // build completes a command; run gets a client that is signed in, and gives what
@@ -90,13 +63,13 @@ func (a *appCommand) build(cmd *cobra.Command,
 		if err != nil {
 			return err
 		}
-		if a.out.json() {
-			return printJSON(cmd.OutOrStdout(), v)
+		if a.out.JSON() {
+			return command.PrintJSON(cmd.OutOrStdout(), v)
 		}
 		return text(cmd.OutOrStdout())
 	}
 	a.where.add(cmd)
-	addOutput(cmd, &a.out)
+	a.out.Add(cmd)
 	return cmd
 }
 
@@ -110,7 +83,7 @@ func newAppCreate() *cobra.Command {
 It has no credential yet: nobody can sign in as it before one is added.`,
 		Example: `  lanyard app create deployer
   lanyard app create shop-api --identifier-uri api://shop -o json`,
-		Args: arguments("NAME"),
+		Args: command.Arguments("NAME"),
 	}
 	cmd.Flags().StringArrayVar(&uris, "identifier-uri", nil, "`URI` by which tokens for the application can be asked (repeatable)")
 	return a.build(cmd, func(ctx context.Context, g *graphClient, args []string) (any, func(io.Writer) error, error) {
@@ -135,7 +108,7 @@ func newAppList() *cobra.Command {
 		Short: "List applications",
 		Example: `  lanyard app list
   lanyard app list -o json`,
-		Args: noArguments,
+		Args: command.Arguments(),
 	}, func(ctx context.Context, g *graphClient, _ []string) (any, func(io.Writer) error, error) {
 		apps, err := list[application](ctx, g, "/v1.0/applications?$top=999")
 		if err != nil {
@@ -167,7 +140,7 @@ func newAppShow() *cobra.Command {
 		Long: `Show an application with its secrets, certificates and federated credentials. The
 text of a secret is shown when it is made, and never again.`,
 		Example: `  lanyard app show deployer`,
-		Args:    arguments("APP"),
+		Args:    command.Arguments("APP"),
 	}, func(ctx context.Context, g *graphClient, args []string) (any, func(io.Writer) error, error) {
 		app, err := g.find(ctx, args[0])
 		if err != nil {
@@ -226,7 +199,7 @@ func newAppDelete() *cobra.Command {
 from then on; those that it has are good until they expire. Its role assignments
 stay, and belong to nobody.`,
 		Example: `  lanyard app delete deployer`,
-		Args:    arguments("APP"),
+		Args:    command.Arguments("APP"),
 	}, func(ctx context.Context, g *graphClient, args []string) (any, func(io.Writer) error, error) {
 		app, err := g.find(ctx, args[0])
 		if err != nil {
@@ -256,13 +229,13 @@ func newAppSecretAdd() *cobra.Command {
 be had again. The json form says when it ends and by which key ID it is removed.`,
 		Example: `  AZURE_CLIENT_SECRET=$(lanyard app secret add deployer)
   lanyard app secret add deployer --name pipeline --lifetime 720h -o json`,
-		Args: arguments("APP"),
+		Args: command.Arguments("APP"),
 	}
 	cmd.Flags().StringVar(&name, "name", "", "display `NAME`, by which people tell secrets apart")
 	cmd.Flags().DurationVar(&lifetime, "lifetime", 0, "how long the secret is good (default two years)")
 	cmd.PreRunE = func(*cobra.Command, []string) error {
 		if lifetime < 0 {
-			return usageError{errors.New("--lifetime must not be negative")}
+			return command.Usagef("--lifetime must not be negative")
 		}
 		return nil
 	}
@@ -287,7 +260,7 @@ func newAppSecretRemove() *cobra.Command {
 		Use:     "remove APP KEY-ID",
 		Short:   "Remove a secret",
 		Example: `  lanyard app secret remove deployer 5a4f0d6e-8f0e-4f9c-9d4e-0b7d3c1a2f10`,
-		Args:    arguments("APP", "KEY-ID"),
+		Args:    command.Arguments("APP", "KEY-ID"),
 	}, func(ctx context.Context, g *graphClient, args []string) (any, func(io.Writer) error, error) {
 		app, err := g.find(ctx, args[0])
 		if err != nil {
@@ -312,7 +285,7 @@ With --matching an expression stands in the place of the subject, such as
 "claims['sub'] matches 'repo:contoso/*' and claims['repository_owner_id'] eq '1234'".`,
 		Example: `  lanyard app credential add deployer --name cluster --issuer https://oidc.example.com/cluster \
     --subject system:serviceaccount:shop:deployer`,
-		Args: arguments("APP"),
+		Args: command.Arguments("APP"),
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&c.Name, "name", "", "the credential's `NAME`")
@@ -323,9 +296,9 @@ With --matching an expression stands in the place of the subject, such as
 	cmd.PreRunE = func(*cobra.Command, []string) error {
 		switch {
 		case c.Name == "" || c.Issuer == "":
-			return usageError{errors.New("--name and --issuer are required")}
+			return command.Usagef("--name and --issuer are required")
 		case (c.Subject == "") == (expression == ""):
-			return usageError{errors.New("one of --subject and --matching is required")}
+			return command.Usagef("one of --subject and --matching is required")
 		}
 		return nil
 	}
@@ -350,7 +323,7 @@ func newAppCredentialRemove() *cobra.Command {
 		Use:     "remove APP NAME",
 		Short:   "Remove a federated credential",
 		Example: `  lanyard app credential remove deployer cluster`,
-		Args:    arguments("APP", "NAME"),
+		Args:    command.Arguments("APP", "NAME"),
 	}, func(ctx context.Context, g *graphClient, args []string) (any, func(io.Writer) error, error) {
 		app, err := g.find(ctx, args[0])
 		if err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/command"
 	"github.com/lanyard-id/lanyard/internal/server"
 )
 
@@ -217,7 +218,7 @@ func (e *armError) operators() bool {
 // armCommand is what commands on the Resource Manager have in common.
 type armCommand struct {
 	where environmentFlags
-	out   output
+	out   command.Output
 }
 
 // build completes a command; run gets a client that is signed in, and gives what
@@ -238,12 +239,12 @@ func (a *armCommand) build(cmd *cobra.Command,
 		if err != nil {
 			return err
 		}
-		if a.out.json() {
-			return printJSON(cmd.OutOrStdout(), v)
+		if a.out.JSON() {
+			return command.PrintJSON(cmd.OutOrStdout(), v)
 		}
 		return text(cmd.OutOrStdout())
 	}
 	a.where.add(cmd)
-	addOutput(cmd, &a.out)
+	a.out.Add(cmd)
 	return cmd
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -14,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lanyard-id/lanyard/internal/attach"
+	"github.com/lanyard-id/lanyard/internal/command"
 )
 
 // attachFlags are what `lanyard attach` is told.
@@ -21,7 +21,7 @@ type attachFlags struct {
 	where   environmentFlags
 	cluster clusterFlags
 	place   clusterPlace
-	out     output
+	out     command.Output
 
 	location, namespace                string
 	selfHosted, trust, replace, reset  bool
@@ -71,7 +71,7 @@ which the cloud answers for them; --authority chooses another way.`,
   lanyard attach shop -g clusters --address 10.0.0.5 --cloud-only --yes > values.yaml
   helm install lanyard-agent deploy/chart --namespace azure-workload-identity-system \
     --create-namespace --values values.yaml`,
-		Args:    arguments("NAME"),
+		Args:    command.Arguments("NAME"),
 		PreRunE: func(_ *cobra.Command, args []string) error { return f.check(args[0]) },
 		RunE:    func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
 	}
@@ -96,9 +96,9 @@ which the cloud answers for them; --authority chooses another way.`,
 	fl.BoolVar(&f.dryRun, "dry-run", false, "show what would be done, and do nothing")
 	fl.BoolVarP(&f.yes, "yes", "y", false, "do it without asking")
 	fl.DurationVar(&f.timeout, "timeout", 5*time.Minute, "how long to wait for the agent")
-	mustComplete(cmd, "authority", "alias", "override", "own-host")
-	mustComplete(cmd, "address", "dns")
-	addOutput(cmd, &f.out)
+	command.Complete(cmd, "authority", "alias", "override", "own-host")
+	command.Complete(cmd, "address", "dns")
+	f.out.Add(cmd)
 	return cmd
 }
 
@@ -108,7 +108,7 @@ func (f *attachFlags) check(name string) error {
 		return err
 	}
 	if f.selfHosted && f.trust {
-		return usageError{errors.New("--self-hosted-issuer and --trust-issuer exclude each other")}
+		return command.Usagef("--self-hosted-issuer and --trust-issuer exclude each other")
 	}
 	modes := 0
 	for _, is := range []bool{f.cloudOnly, f.render, f.dryRun} {
@@ -117,19 +117,19 @@ func (f *attachFlags) check(name string) error {
 		}
 	}
 	if modes > 1 {
-		return usageError{errors.New("--cloud-only, --render and --dry-run exclude each other")}
+		return command.Usagef("--cloud-only, --render and --dry-run exclude each other")
 	}
 	if f.timeout <= 0 {
-		return usageError{errors.New("--timeout is not positive")}
+		return command.Usagef("--timeout is not positive")
 	}
 	if f.address != "" && f.address != addressByDNS {
 		if a, err := netip.ParseAddr(f.address); err != nil || a.IsLoopback() || a.IsUnspecified() {
-			return usageError{fmt.Errorf("--address %q is neither dns nor an IP address that pods can reach", f.address)}
+			return command.Usagef("--address %q is neither dns nor an IP address that pods can reach", f.address)
 		}
 	}
 	for _, way := range f.authority {
 		if !slices.Contains([]string{"alias", "override", "own-host"}, way) {
-			return usageError{fmt.Errorf("--authority %q is none of alias, override, own-host", way)}
+			return command.Usagef("--authority %q is none of alias, override, own-host", way)
 		}
 	}
 	return nil
@@ -176,8 +176,8 @@ func (f *attachFlags) run(cmd *cobra.Command, name string) error {
 		return err
 	}
 	if f.dryRun {
-		if f.out.json() {
-			return printJSON(cmd.OutOrStdout(), p)
+		if f.out.JSON() {
+			return command.PrintJSON(cmd.OutOrStdout(), p)
 		}
 		return p.print(cmd.OutOrStdout())
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/lanyard-id/lanyard/internal/attach"
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/command"
 )
 
 // webhookAccount is the service account by which the agent speaks to the cloud.
@@ -244,8 +245,8 @@ func (r *attachRun) report(w io.Writer) error {
 		return err
 	}
 	issuer := r.enrolled.IssuerURL
-	if r.out.json() {
-		return printJSON(w, attached{r.id.String(), r.enrolled.ClusterID, issuer, r.enrolled.AgentEndpoint, r.attachment.Namespace})
+	if r.out.JSON() {
+		return command.PrintJSON(w, attached{r.id.String(), r.enrolled.ClusterID, issuer, r.enrolled.AgentEndpoint, r.attachment.Namespace})
 	}
 	_, err := fmt.Fprintf(w, `%s is attached. Its issuer is
   %s

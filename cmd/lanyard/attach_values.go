@@ -12,6 +12,7 @@ import (
 
 	"github.com/lanyard-id/lanyard/internal/attach"
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/command"
 )
 
 // addressByDNS is --address where the cluster's DNS leads names to the cloud.
@@ -21,7 +22,7 @@ const addressByDNS = "dns"
 // before, and over them those of this run. Flags are values too.
 func (r *attachRun) attachmentOf() (attach.Attachment, error) {
 	a := attach.Attachment{
-		Namespace: r.namespace, ResourceID: r.id.String(), Cloud: r.arm.env.Endpoints.ResourceManager, Version: buildVersion(),
+		Namespace: r.namespace, ResourceID: r.id.String(), Cloud: r.arm.env.Endpoints.ResourceManager, Version: command.Version(),
 	}
 	var before map[string]any
 	if r.before != nil {
@@ -94,7 +95,7 @@ func imageValues(image string) (map[string]any, error) {
 		name, tag = name[:i], name[i+1:]
 	}
 	if name == "" || strings.HasSuffix(name, "/") || (tag == "" && digest == "" && strings.ContainsAny(image[len(name):], ":@")) {
-		return nil, usageError{fmt.Errorf("--image %q is not NAME[:TAG|@DIGEST]", image)}
+		return nil, command.Usagef("--image %q is not NAME[:TAG|@DIGEST]", image)
 	}
 	return map[string]any{"repository": name, "release": tag, "digest": digest}, nil
 }
@@ -136,7 +137,7 @@ func (r *attachRun) ownValues() (map[string]any, error) {
 	}
 	values := map[string]any{"azureTenantID": env.TenantID, "lanyard": lanyard}
 	// Another build than a release has no image of its version.
-	if v := buildVersion(); strings.HasPrefix(v, "v") && !strings.Contains(v, "-") {
+	if v := command.Version(); strings.HasPrefix(v, "v") && !strings.Contains(v, "-") {
 		values["image"] = map[string]any{"release": v}
 	}
 	return values, nil

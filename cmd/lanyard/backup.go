@@ -19,14 +19,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lanyard-id/lanyard/internal/atomicfile"
+	"github.com/lanyard-id/lanyard/internal/command"
 	"github.com/lanyard-id/lanyard/internal/server"
 	"github.com/lanyard-id/lanyard/internal/store"
 )
 
 // newBackup makes `lanyard backup`.
 func newBackup() *cobra.Command {
-	cmd := parentCommand("backup", "Back up and restore a whole cloud")
-	cmd.GroupID = "manage"
+	cmd := command.Parent(&cobra.Command{Use: "backup", GroupID: "manage", Short: "Back up and restore a whole cloud"})
 	cmd.Long = `Back up and restore a whole cloud: every tenant, identity, role, vault and key, as they
 are at one moment.
 
@@ -46,7 +46,7 @@ damaged, or changed by someone without the sealing key, is not restored.`
 type backupCreate struct {
 	place     placeFlags
 	overwrite bool
-	out       output
+	out       command.Output
 }
 
 func newBackupCreate() *cobra.Command {
@@ -63,13 +63,13 @@ a configuration with an etcd cluster, the cluster is read, whoever runs on it.`,
 		Example: `  lanyard backup create cloud.backup
   lanyard backup create "cloud-$(date +%F).backup" --env-file /run/lanyard/env.json
   lanyard backup create - --config /etc/lanyard/lanyard.yaml | age -r age1... > cloud.backup.age`,
-		Args: arguments("FILE"),
+		Args: command.Arguments("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
 	}
 	f.place.add(cmd)
 	cmd.Flags().StringVar(&f.place.envFile, "env-file", "", "environment file of the running cloud (default $LANYARD_ENV_FILE, then the one of --data or --config)")
 	cmd.Flags().BoolVar(&f.overwrite, "overwrite", false, "replace FILE if it is there")
-	addOutput(cmd, &f.out)
+	f.out.Add(cmd)
 	return cmd
 }
 
@@ -98,8 +98,8 @@ func (f *backupCreate) run(cmd *cobra.Command, file string) error {
 		return err
 	}
 	b := backupShown{File: file, BackupInfo: info}
-	if f.out.json() {
-		return printJSON(cmd.OutOrStdout(), b)
+	if f.out.JSON() {
+		return command.PrintJSON(cmd.OutOrStdout(), b)
 	}
 	if err := b.print(cmd.OutOrStdout()); err != nil {
 		return err
@@ -137,7 +137,7 @@ func backupOffline(ctx context.Context, cfg server.Config, w io.Writer) (info st
 		return info, err
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
-	notes, err := server.BackupNotes(ctx, st, buildVersion())
+	notes, err := server.BackupNotes(ctx, st, command.Version())
 	if err != nil {
 		return info, err
 	}
@@ -183,7 +183,7 @@ func (b backupShown) print(w io.Writer) error {
 
 func newBackupShow() *cobra.Command {
 	var keyFile string
-	var out output
+	var out command.Output
 	cmd := &cobra.Command{
 		Use:   "show FILE",
 		Short: "Check a backup, and show what it is",
@@ -192,7 +192,7 @@ sealing keys it takes. With --sealing-key-file also check that the keys open all
 of it, and that nobody else has changed it. Nothing is restored.`,
 		Example: `  lanyard backup show cloud.backup
   lanyard backup show cloud.backup --sealing-key-file sealing.key`,
-		Args: arguments("FILE"),
+		Args: command.Arguments("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var ring *store.Keyring
 			if keyFile != "" {
@@ -211,21 +211,21 @@ of it, and that nobody else has changed it. Nothing is restored.`,
 				return fmt.Errorf("%s: %w", args[0], err)
 			}
 			b := backupShown{File: args[0], BackupInfo: info}
-			if out.json() {
-				return printJSON(cmd.OutOrStdout(), b)
+			if out.JSON() {
+				return command.PrintJSON(cmd.OutOrStdout(), b)
 			}
 			return b.print(cmd.OutOrStdout())
 		},
 	}
 	cmd.Flags().StringVar(&keyFile, "sealing-key-file", "", "`FILE` with the sealing keys")
-	addOutput(cmd, &out)
+	out.Add(cmd)
 	return cmd
 }
 
 func newBackupRestore() *cobra.Command {
 	var place placeFlags
 	var keyFile string
-	var out output
+	var out command.Output
 	cmd := &cobra.Command{
 		Use:   "restore FILE",
 		Short: "Restore a backup into an empty data directory or store",
@@ -239,7 +239,7 @@ written after the backup is lost: replicas and agents of the former cloud must n
 go on beside the restored one.`,
 		Example: `  lanyard backup restore cloud.backup --data /srv/lanyard --sealing-key-file sealing.key
   lanyard backup restore cloud.backup --config /etc/lanyard/lanyard.yaml`,
-		Args: arguments("FILE"),
+		Args: command.Arguments("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := place.check(); err != nil {
 				return err
@@ -253,8 +253,8 @@ go on beside the restored one.`,
 				return explainRestore(err, args[0])
 			}
 			b := backupShown{File: args[0], BackupInfo: info}
-			if out.json() {
-				return printJSON(cmd.OutOrStdout(), b)
+			if out.JSON() {
+				return command.PrintJSON(cmd.OutOrStdout(), b)
 			}
 			if err := b.print(cmd.OutOrStdout()); err != nil {
 				return err
@@ -264,7 +264,7 @@ go on beside the restored one.`,
 	}
 	place.add(cmd)
 	cmd.Flags().StringVar(&keyFile, "sealing-key-file", "", "`FILE` with the sealing keys of the cloud that was backed up (default those of --data or --config)")
-	addOutput(cmd, &out)
+	out.Add(cmd)
 	return cmd
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/command"
 )
 
 // The clock's address in the Resource Manager.
@@ -21,7 +22,7 @@ const (
 
 // newClock makes `lanyard clock`.
 func newClock() *cobra.Command {
-	cmd := &cobra.Command{
+	cmd := command.Parent(&cobra.Command{
 		Use:     "clock",
 		GroupID: "use",
 		Short:   "Show and move the clock of a cloud that was started with --clock",
@@ -44,26 +45,24 @@ the principal of the environment file has.`,
   lanyard clock advance 2m
   lanyard clock set 2030-01-02T15:04:05Z
   lanyard clock reset`,
-		Args: noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
+	})
 	cmd.AddCommand(
-		newClockAction("show", "Show the cloud's time", "", nil),
-		newClockAction("advance", "Put the clock ahead by a duration", "DURATION", func(arg string) (any, error) {
+		newClockAction("show", "Show the cloud's time", nil),
+		newClockAction("advance DURATION", "Put the clock ahead by a duration", func(arg string) (any, error) {
 			by, err := time.ParseDuration(arg)
 			if err != nil || by < 0 {
 				return nil, fmt.Errorf("%q is no duration to put a clock ahead by: want one such as 90s or 2h30m", arg)
 			}
 			return map[string]string{"by": by.String()}, nil
 		}),
-		newClockAction("set", "Put the clock ahead to a time", "TIME", func(arg string) (any, error) {
+		newClockAction("set TIME", "Put the clock ahead to a time", func(arg string) (any, error) {
 			to, err := time.Parse(time.RFC3339, arg)
 			if err != nil {
 				return nil, fmt.Errorf("%q is no time: want one such as 2030-01-02T15:04:05Z", arg)
 			}
 			return map[string]time.Time{"time": to}, nil
 		}),
-		newClockAction("reset", "Lead the clock back to the real time", "", nil),
+		newClockAction("reset", "Lead the clock back to the real time", nil),
 	)
 	return cmd
 }
@@ -100,27 +99,21 @@ func explainClock(err error) error {
 
 // newClockAction makes a command below `lanyard clock`; body makes of its
 // argument, where it takes one, what is sent.
-func newClockAction(name, short, argument string, body func(arg string) (any, error)) *cobra.Command {
+func newClockAction(use, short string, body func(arg string) (any, error)) *cobra.Command {
 	var where environmentFlags
-	var out output
+	var out command.Output
+	words := strings.Fields(use)
+	name := words[0]
 	cmd := &cobra.Command{
-		Use:   name,
+		Use:   use,
 		Short: short,
-		Args: func(_ *cobra.Command, args []string) error {
-			if body == nil && len(args) > 0 {
-				return usageError{fmt.Errorf("unexpected argument %q", args[0])}
-			}
-			if body != nil && len(args) != 1 {
-				return usageError{fmt.Errorf("want one argument: %s", argument)}
-			}
-			return nil
-		},
+		Args:  command.Arguments(words[1:]...),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var content any
 			if body != nil {
 				var err error
 				if content, err = body(args[0]); err != nil {
-					return usageError{err}
+					return command.UsageError{Err: err}
 				}
 			}
 			env, _, err := where.load()
@@ -135,16 +128,13 @@ func newClockAction(name, short, argument string, body func(arg string) (any, er
 			if err := manage(cmd.Context(), env, method, path+clockVersion, content, &answer); err != nil {
 				return explainClock(err)
 			}
-			if out.json() {
-				return printJSON(cmd.OutOrStdout(), answer.Properties)
+			if out.JSON() {
+				return command.PrintJSON(cmd.OutOrStdout(), answer.Properties)
 			}
 			return answer.print(cmd.OutOrStdout())
 		},
 	}
-	if argument != "" {
-		cmd.Use += " " + argument
-	}
 	where.add(cmd)
-	addOutput(cmd, &out)
+	out.Add(cmd)
 	return cmd
 }

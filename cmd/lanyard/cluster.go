@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/command"
 )
 
 // The api-versions of what attaching a cluster asks for.
@@ -26,8 +27,7 @@ const (
 
 // newCluster makes `lanyard cluster`.
 func newCluster() *cobra.Command {
-	cmd := parentCommand("cluster", "List and show the Kubernetes clusters that are attached")
-	cmd.GroupID = "kubernetes"
+	cmd := command.Parent(&cobra.Command{Use: "cluster", GroupID: "kubernetes", Short: "List and show the Kubernetes clusters that are attached"})
 	cmd.Long = `List and show the Kubernetes clusters that are attached to the cloud: resources of the
 type Microsoft.Kubernetes/connectedClusters. ` + "`lanyard attach` and `lanyard detach`" + `
 make and remove them.`
@@ -94,7 +94,7 @@ func newClusterList() *cobra.Command {
 		Short: "List the attached clusters",
 		Example: `  lanyard cluster list
   lanyard cluster list --resource-group clusters -o json`,
-		Args: noArguments,
+		Args: command.Arguments(),
 	}
 	cmd.Flags().StringVarP(&group, "resource-group", "g", "", "list those of one resource group")
 	cmd.Flags().StringVar(&subscription, "subscription", "", "`SUBSCRIPTION` ID (default that of the environment file)")
@@ -152,15 +152,15 @@ func (p *clusterPlace) check(name string) error {
 	if strings.HasPrefix(name, "/") {
 		id, err := azure.ParseResourceID(name)
 		if err != nil || !strings.EqualFold(id.Type(), "Microsoft.Kubernetes/"+connectedClustersType) {
-			return usageError{fmt.Errorf("%q is not the resource ID of a connected cluster", name)}
+			return command.Usagef("%q is not the resource ID of a connected cluster", name)
 		}
 		if p.group != "" || p.subscription != "" {
-			return usageError{errors.New("a resource ID says it all: leave --resource-group and --subscription out")}
+			return command.Usagef("a resource ID says it all: leave --resource-group and --subscription out")
 		}
 		return nil
 	}
 	if p.group == "" {
-		return usageError{errors.New("--resource-group is missing")}
+		return command.Usagef("--resource-group is missing")
 	}
 	return nil
 }
@@ -204,7 +204,7 @@ func newClusterShow() *cobra.Command {
 		Short: "Show an attached cluster",
 		Example: `  lanyard cluster show shop --resource-group clusters
   lanyard cluster show shop -g clusters -o json`,
-		Args:    arguments("NAME"),
+		Args:    command.Arguments("NAME"),
 		PreRunE: func(_ *cobra.Command, args []string) error { return place.check(args[0]) },
 	}
 	place.add(cmd)

@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lanyard-id/lanyard/internal/attach"
+	"github.com/lanyard-id/lanyard/internal/command"
 )
 
 // clusterFlags find a Kubernetes cluster as kubectl does.
@@ -17,6 +18,6 @@ func (f *clusterFlags) add(cmd *cobra.Command) {
 // connect reads the kubeconfig.
 func (f *clusterFlags) connect() (*attach.Cluster, error) {
 	return attach.Connect(attach.ClusterOptions{
-		Kubeconfig: f.kubeconfig, Context: f.context, UserAgent: "lanyard/" + buildVersion(),
+		Kubeconfig: f.kubeconfig, Context: f.context, UserAgent: "lanyard/" + command.Version(),
 	})
 }

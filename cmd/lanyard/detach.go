@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/lanyard-id/lanyard/internal/attach"
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/command"
 )
 
 // detachFlags are what `lanyard detach` is told.
@@ -20,7 +20,7 @@ type detachFlags struct {
 	where   environmentFlags
 	cluster clusterFlags
 	place   clusterPlace
-	out     output
+	out     command.Output
 
 	credentials, cloudOnly, dryRun, yes bool
 	timeout                             time.Duration
@@ -46,7 +46,7 @@ no other cluster ever gets its issuer.`,
 
   # The cluster is no more
   lanyard detach shop -g clusters --cloud-only`,
-		Args:    arguments("NAME"),
+		Args:    command.Arguments("NAME"),
 		PreRunE: func(_ *cobra.Command, args []string) error { return f.check(args[0]) },
 		RunE:    func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
 	}
@@ -59,16 +59,16 @@ no other cluster ever gets its issuer.`,
 	fl.BoolVar(&f.dryRun, "dry-run", false, "show what would be done, and do nothing")
 	fl.BoolVarP(&f.yes, "yes", "y", false, "do it without asking")
 	fl.DurationVar(&f.timeout, "timeout", 5*time.Minute, "how long to wait until everything is gone")
-	addOutput(cmd, &f.out)
+	f.out.Add(cmd)
 	return cmd
 }
 
 func (f *detachFlags) check(name string) error {
 	if f.timeout <= 0 {
-		return usageError{errors.New("--timeout is not positive")}
+		return command.Usagef("--timeout is not positive")
 	}
 	if f.cloudOnly && (f.cluster.kubeconfig != "" || f.cluster.context != "") {
-		return usageError{errors.New("--cloud-only asks no cluster: leave --kubeconfig and --context out")}
+		return command.Usagef("--cloud-only asks no cluster: leave --kubeconfig and --context out")
 	}
 	return f.place.check(name)
 }
@@ -124,8 +124,8 @@ func (f *detachFlags) run(cmd *cobra.Command, name string) error {
 	}
 	p := r.plan()
 	if f.dryRun {
-		if f.out.json() {
-			return printJSON(cmd.OutOrStdout(), p)
+		if f.out.JSON() {
+			return command.PrintJSON(cmd.OutOrStdout(), p)
 		}
 		return p.print(cmd.OutOrStdout())
 	}
@@ -303,8 +303,8 @@ func (r *detachRun) do(ctx context.Context) error {
 
 // report says what was done.
 func (r *detachRun) report(w io.Writer, p *detachPlan) error {
-	if r.out.json() {
-		return printJSON(w, p)
+	if r.out.JSON() {
+		return command.PrintJSON(w, p)
 	}
 	if len(p.Objects)+len(p.Cloud) == 0 {
 		_, err := fmt.Fprintf(w, "%s is not attached, and nothing is left of it.\n", r.id.Name())

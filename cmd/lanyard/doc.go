@@ -7,6 +7,6 @@
 //	lanyard app      applications and their credentials
 //	lanyard issuer   the issuer of a cluster's tokens: publish, rotate, check
 //
-// One file holds one command. What they have in common (finding the environment
-// file, output forms, exit codes) is in root.go.
+// One file holds one command. What they have in common is in root.go (finding the
+// environment file) and, with lanyard-agent's, in package command.
 package main

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lanyard-id/lanyard/internal/command"
 	"github.com/lanyard-id/lanyard/internal/server"
 )
 
@@ -17,7 +17,7 @@ import (
 func newEnv() *cobra.Command {
 	var where environmentFlags
 	var format string
-	var out output
+	var out command.Output
 	cmd := &cobra.Command{
 		Use:     "env",
 		GroupID: "use",
@@ -36,16 +36,16 @@ json is one object of names and values.`,
 
   # For a program in another directory
   lanyard env --format json --env-file /tmp/cloud/env.json`,
-		Args: noArguments,
+		Args: command.Arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			at := slices.IndexFunc(envFormats, func(f envFormat) bool { return f.name == format })
 			if at < 0 {
-				return usageError{fmt.Errorf("there is no format %q; there are %s", format, strings.Join(formatNames(), ", "))}
+				return command.Usagef("there is no format %q; there are %s", format, strings.Join(formatNames(), ", "))
 			}
 			write := envFormats[at].write
-			if out.json() {
+			if out.JSON() {
 				if cmd.Flags().Changed("format") && format != "json" {
-					return usageError{errors.New("-o json and --format " + format + " say different things")}
+					return command.Usagef("-o json and --format %s say different things", format)
 				}
 				write = func(w io.Writer, _ server.Environment, vars []variable) error { return writeVariablesJSON(w, vars) }
 			}
@@ -62,8 +62,8 @@ json is one object of names and values.`,
 	}
 	where.add(cmd)
 	cmd.Flags().StringVar(&format, "format", "shell", "`FORMAT`: "+strings.Join(formatNames(), ", "))
-	mustComplete(cmd, "format", formatNames()...)
-	addOutput(cmd, &out)
+	command.Complete(cmd, "format", formatNames()...)
+	out.Add(cmd)
 	return cmd
 }
 
@@ -100,5 +100,5 @@ func writeVariablesJSON(w io.Writer, vars []variable) error {
 	for _, v := range vars {
 		object[v.name] = v.value
 	}
-	return printJSON(w, object)
+	return command.PrintJSON(w, object)
 }

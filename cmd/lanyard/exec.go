@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lanyard-id/lanyard/internal/actas"
+	"github.com/lanyard-id/lanyard/internal/command"
 	"github.com/lanyard-id/lanyard/internal/imds"
 	"github.com/lanyard-id/lanyard/internal/proxy"
 	"github.com/lanyard-id/lanyard/internal/server"
@@ -65,12 +66,12 @@ Terminal, signals and exit code are the program's own.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case f.identity == "":
-				return usageError{errors.New("--identity is required: a name, a resource ID or a client ID")}
+				return command.Usagef("--identity is required: a name, a resource ID or a client ID")
 			case len(args) == 0:
-				return usageError{errors.New("a program to run is required, after --")}
+				return command.Usagef("a program to run is required, after --")
 			}
 			if err := f.workload.check(); err != nil {
-				return usageError{err}
+				return command.UsageError{Err: err}
 			}
 			return f.run(cmd.Context(), args)
 		},

@@ -9,16 +9,12 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lanyard-id/lanyard/internal/command"
 )
 
-// exitError is the exit code of a program that was run, which becomes this
-// command's own.
-type exitError int
-
-func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
-
 // runProgram runs a program with this process's terminal and files, passes
-// signals on, and gives its exit code as an [exitError]: 128 and the signal's
+// signals on, and gives its exit code as an [command.ExitError]: 128 and the signal's
 // number where a signal ended it, 126 and 127 where it could not be started, as
 // shells have it.
 func runProgram(args, environ []string) error {
@@ -35,9 +31,9 @@ func runProgram(args, environ []string) error {
 	if err := program.Start(); err != nil {
 		fmt.Fprintln(os.Stderr, "lanyard exec:", err)
 		if errors.Is(err, os.ErrPermission) {
-			return exitError(126)
+			return command.ExitError(126)
 		}
-		return exitError(127)
+		return command.ExitError(127)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- program.Wait() }()
@@ -62,9 +58,9 @@ func statusOf(program *exec.Cmd, err error) error {
 		return fmt.Errorf("waiting for %s: %w", program.Path, err)
 	}
 	if status, ok := failed.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		return exitError(128 + int(status.Signal()))
+		return command.ExitError(128 + int(status.Signal()))
 	}
-	return exitError(failed.ExitCode())
+	return command.ExitError(failed.ExitCode())
 }
 
 // fromTerminal reports whether a signal is one that the terminal sends to all

@@ -10,14 +10,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lanyard-id/lanyard/internal/command"
 	"github.com/lanyard-id/lanyard/internal/issuer"
 	"github.com/lanyard-id/lanyard/internal/token"
 )
 
 // newIssuer makes `lanyard issuer`.
 func newIssuer() *cobra.Command {
-	cmd := parentCommand("issuer", "Publish, rotate and check the issuer of a cluster's tokens")
-	cmd.GroupID = "kubernetes"
+	cmd := command.Parent(&cobra.Command{Use: "issuer", GroupID: "kubernetes", Short: "Publish, rotate and check the issuer of a cluster's tokens"})
 	cmd.Long = `Work on the issuer of a Kubernetes cluster: the URL in the tokens of its service
 accounts, at which Entra and Lanyard read the keys that verify them.
 
@@ -60,11 +60,11 @@ func (f *sourceFlags) check() error {
 	}
 	switch {
 	case given != 1:
-		return usageError{errors.New("say where the keys are: one of --public-keys, --key-dir and --cluster")}
+		return command.Usagef("say where the keys are: one of --public-keys, --key-dir and --cluster")
 	case len(f.files) > 0 && f.url == "":
-		return usageError{errors.New("--public-keys needs --issuer, the URL at which the documents will be")}
+		return command.Usagef("--public-keys needs --issuer, the URL at which the documents will be")
 	case len(f.files) == 0 && f.url != "":
-		return usageError{errors.New("--issuer is for --public-keys: a key directory and a cluster know their own")}
+		return command.Usagef("--issuer is for --public-keys: a key directory and a cluster know their own")
 	}
 	return nil
 }
@@ -112,7 +112,7 @@ type issuerPublish struct {
 	folder  string
 	prune   bool
 	serving issuerServing
-	out     output
+	out     command.Output
 }
 
 func newIssuerPublish() *cobra.Command {
@@ -139,7 +139,7 @@ its files change.`,
 
   # A rotation's keys, served: a new one shows by itself
   lanyard issuer publish --key-dir keys --serve :8443 --tls-cert-file tls.crt --tls-private-key-file tls.key`,
-		Args: noArguments,
+		Args: command.Arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	f.source.add(cmd)
@@ -147,19 +147,19 @@ its files change.`,
 	flags.StringVar(&f.folder, "output-dir", "", "folder `DIR` to write the documents below")
 	flags.BoolVar(&f.prune, "prune", false, "take away published keys that are not among those given")
 	f.serving.add(cmd)
-	addOutput(cmd, &f.out)
+	f.out.Add(cmd)
 	return cmd
 }
 
 func (f *issuerPublish) run(cmd *cobra.Command) error {
 	switch {
 	case (f.folder == "") == (f.serving.listen == ""):
-		return usageError{errors.New("one of --output-dir and --serve is required")}
+		return command.Usagef("one of --output-dir and --serve is required")
 	case f.prune && f.folder == "":
-		return usageError{errors.New("--prune is for --output-dir")}
+		return command.Usagef("--prune is for --output-dir")
 	}
 	if err := errors.Join(f.source.check(), f.serving.check()); err != nil {
-		return usageError{err}
+		return command.UsageError{Err: err}
 	}
 	source, err := f.source.open(cmd.ErrOrStderr())
 	if err != nil {
@@ -179,8 +179,8 @@ func (f *issuerPublish) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if f.out.json() {
-		return printJSON(cmd.OutOrStdout(), struct {
+	if f.out.JSON() {
+		return command.PrintJSON(cmd.OutOrStdout(), struct {
 			Issuer string `json:"issuer"`
 			issuer.Publication
 		}{d.Issuer, p})

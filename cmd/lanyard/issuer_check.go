@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lanyard-id/lanyard/internal/attach"
+	"github.com/lanyard-id/lanyard/internal/command"
 	"github.com/lanyard-id/lanyard/internal/issuer"
 	"github.com/lanyard-id/lanyard/internal/server"
 	"github.com/lanyard-id/lanyard/internal/token"
@@ -54,7 +54,7 @@ type issuerCheck struct {
 	cluster   clusterFlags
 	isCluster bool
 	account   string
-	out       output
+	out       command.Output
 }
 
 func newIssuerCheck() *cobra.Command {
@@ -80,19 +80,14 @@ Private addresses and authorities of your own are refused unless --issuer-allow 
   lanyard issuer check --cluster
 
   lanyard issuer check https://oidc.internal.example --issuer-allow 10.0.0.0/8 --issuer-ca ca.pem -o json`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return noArguments(cmd, args[1:])
-			}
-			return nil
-		},
+		Args: command.Arguments("[URL]"),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
 	cmd.Flags().BoolVar(&f.isCluster, "cluster", false, "ask a cluster's API server too")
 	f.cluster.add(cmd)
 	addServiceAccount(cmd, &f.account)
 	f.trust.add(cmd)
-	addOutput(cmd, &f.out)
+	f.out.Add(cmd)
 	return cmd
 }
 
@@ -108,10 +103,10 @@ func (f *issuerCheck) run(cmd *cobra.Command, args []string) error {
 	case len(args) == 1:
 		url = args[0]
 	case !f.isCluster:
-		return usageError{errors.New("say which issuer: its URL, or --cluster")}
+		return command.Usagef("say which issuer: its URL, or --cluster")
 	}
 	if _, _, err := splitServiceAccount(f.account); err != nil {
-		return usageError{err}
+		return command.UsageError{Err: err}
 	}
 	var facts issuer.ClusterFacts
 	if f.isCluster {
@@ -132,13 +127,13 @@ func (f *issuerCheck) run(cmd *cobra.Command, args []string) error {
 		findings = append(findings, issuer.JudgeCluster(i, facts)...)
 	}
 	failed := issuer.Failed(findings)
-	if f.out.json() {
-		err = printJSON(cmd.OutOrStdout(), map[string]any{"issuer": url, "usable": !failed, "keyIds": append([]string{}, i.KeyIDs()...), "findings": findings})
+	if f.out.JSON() {
+		err = command.PrintJSON(cmd.OutOrStdout(), map[string]any{"issuer": url, "usable": !failed, "keyIds": append([]string{}, i.KeyIDs()...), "findings": findings})
 	} else {
 		err = printFindings(cmd.OutOrStdout(), findings)
 	}
 	if err == nil && failed {
-		err = exitError(exitFailure) // the findings say all there is
+		err = command.ExitError(command.ExitFailure) // the findings say all there is
 	}
 	return err
 }
@@ -179,7 +174,7 @@ func (f *issuerCheck) askCluster(ctx context.Context) (issuer.ClusterFacts, erro
 func askToken(ctx context.Context, c *attach.Cluster, account string) (*token.Assertion, error) {
 	namespace, name, err := splitServiceAccount(account)
 	if err != nil {
-		return nil, usageError{err}
+		return nil, command.UsageError{Err: err}
 	}
 	raw, err := c.ServiceAccountToken(ctx, namespace, name, exchangeAudience, 10*time.Minute)
 	if err != nil {

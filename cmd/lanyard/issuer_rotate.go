@@ -13,12 +13,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lanyard-id/lanyard/internal/command"
 	"github.com/lanyard-id/lanyard/internal/issuer"
 )
 
 // newIssuerRotate makes `lanyard issuer rotate`.
 func newIssuerRotate() *cobra.Command {
-	cmd := parentCommand("rotate", "Replace the key by which a self-managed cluster signs tokens")
+	cmd := command.Parent(&cobra.Command{Use: "rotate", Short: "Replace the key by which a self-managed cluster signs tokens"})
 	cmd.Long = `Replace the key by which the API servers of a self-managed cluster sign the tokens
 of service accounts, without a refused request. The keys and the state of the
 rotation are kept in a directory (--key-dir), which the steps are taken on:
@@ -54,19 +55,19 @@ manager's key, and cease to count when that is retired.`
 // rotateCommand is what the steps have in common.
 type rotateCommand struct {
 	dir string
-	out output
+	out command.Output
 }
 
 // build completes a command; step takes it, and gives a sentence on what it did.
 func (r *rotateCommand) build(cmd *cobra.Command, step func(ctx context.Context, d *issuer.Directory, args []string) (issuer.State, string, error)) *cobra.Command {
 	if cmd.Args == nil {
-		cmd.Args = noArguments
+		cmd.Args = command.Arguments()
 	}
 	cmd.Flags().StringVar(&r.dir, "key-dir", "", "directory `DIR` of the keys and the rotation's state")
-	addOutput(cmd, &r.out)
+	r.out.Add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if r.dir == "" {
-			return usageError{errors.New("--key-dir is required")}
+			return command.Usagef("--key-dir is required")
 		}
 		d, err := issuer.Open(r.dir, nil)
 		if err != nil {
@@ -103,8 +104,8 @@ func (r *rotateCommand) show(w io.Writer, d *issuer.Directory, s issuer.State, d
 		Done: done, Issuer: s.Issuer, LeadSeconds: s.LeadSeconds, MaxTokenLifetimeSeconds: s.MaxTokenLifetimeSeconds,
 		Keys: s.Keys, Flags: d.Flags(s), Next: s.Next(time.Now()), Strays: append([]string{}, strays...),
 	}
-	if r.out.json() {
-		return printJSON(w, shown)
+	if r.out.JSON() {
+		return command.PrintJSON(w, shown)
 	}
 	if done != "" {
 		fmt.Fprintf(w, "%s\n\n", done)
@@ -154,11 +155,11 @@ into the directory with mode 0600.`,
 		PreRunE: func(*cobra.Command, []string) error {
 			switch {
 			case o.Issuer == "":
-				return usageError{errors.New("--issuer is required: --service-account-issuer of the API server")}
+				return command.Usagef("--issuer is required: --service-account-issuer of the API server")
 			case o.Lead < 0 || o.Lead%time.Second != 0 || o.MaxTokenLifetime < 0 || o.MaxTokenLifetime%time.Second != 0:
-				return usageError{errors.New("--lead and --max-token-lifetime are whole numbers of seconds, and not negative")}
+				return command.Usagef("--lead and --max-token-lifetime are whole numbers of seconds, and not negative")
 			case o.MaxTokenLifetime != 0 && o.MaxTokenLifetime < 10*time.Minute:
-				return usageError{errors.New("--max-token-lifetime is ten minutes at least, the shortest that an API server issues")}
+				return command.Usagef("--max-token-lifetime is ten minutes at least, the shortest that an API server issues")
 			}
 			return nil
 		},
@@ -201,7 +202,7 @@ func files(file string) []string {
 
 func addKeySize(cmd *cobra.Command, bits *int) {
 	cmd.Flags().IntVar(bits, "key-size", 2048, "length of a key that is made, in bits")
-	mustComplete(cmd, "key-size", "2048", "3072", "4096")
+	command.Complete(cmd, "key-size", "2048", "3072", "4096")
 }
 
 func newRotatePrepare() *cobra.Command {
@@ -336,12 +337,7 @@ A prepared key that is not to be used is retired by its kid, at any time.
 it are refused from then on, and pods get new ones when the kubelet asks next.`,
 		Example: `  lanyard issuer rotate retire --key-dir keys
   lanyard issuer publish --key-dir keys --output-dir site --prune`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return noArguments(cmd, args[1:])
-			}
-			return nil
-		},
+		Args: command.Arguments("[KEY-ID]"),
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "at once, though its tokens may still be good")
 	return r.build(cmd, func(_ context.Context, d *issuer.Directory, args []string) (issuer.State, string, error) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lanyard-id/lanyard/internal/command"
 	"github.com/lanyard-id/lanyard/internal/issuer"
 	"github.com/lanyard-id/lanyard/internal/server"
 )
@@ -36,16 +37,16 @@ func (f *issuerServing) add(cmd *cobra.Command) {
 
 func (f *issuerServing) check() error {
 	if f.listen == "" && (f.certificate != "" || f.key != "") {
-		return usageError{errors.New("--tls-cert-file and --tls-private-key-file are for --serve")}
+		return command.Usagef("--tls-cert-file and --tls-private-key-file are for --serve")
 	}
 	if f.listen != "" && (f.certificate == "" || f.key == "") {
-		return usageError{errors.New("--serve needs --tls-cert-file and --tls-private-key-file: an issuer is read over https alone")}
+		return command.Usagef("--serve needs --tls-cert-file and --tls-private-key-file: an issuer is read over https alone")
 	}
 	return nil
 }
 
 // run serves until the command's context ends.
-func (f *issuerServing) run(cmd *cobra.Command, source issuer.Source, out output) error {
+func (f *issuerServing) run(cmd *cobra.Command, source issuer.Source, out command.Output) error {
 	ctx, stop := context.WithCancel(cmd.Context())
 	defer stop()
 	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
@@ -90,11 +91,11 @@ func (f *issuerServing) run(cmd *cobra.Command, source issuer.Source, out output
 }
 
 // sayReady prints the one line that scripts wait for.
-func (f *issuerServing) sayReady(cmd *cobra.Command, h *issuer.Handler, address string, out output, log *slog.Logger) {
+func (f *issuerServing) sayReady(cmd *cobra.Command, h *issuer.Handler, address string, out command.Output, log *slog.Logger) {
 	var err error
 	d := h.Documents()
-	if out.json() {
-		err = printJSON(cmd.OutOrStdout(), map[string]any{"ready": true, "listen": address, "issuer": d.Issuer, "keyIds": d.KeyIDs(), "paths": h.Paths()})
+	if out.JSON() {
+		err = command.PrintJSON(cmd.OutOrStdout(), map[string]any{"ready": true, "listen": address, "issuer": d.Issuer, "keyIds": d.KeyIDs(), "paths": h.Paths()})
 	} else {
 		_, err = fmt.Fprintf(cmd.OutOrStdout(), "The issuer %s is served on %s\n", d.Issuer, address)
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -9,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lanyard-id/lanyard/internal/atomicfile"
+	"github.com/lanyard-id/lanyard/internal/command"
 	"github.com/lanyard-id/lanyard/internal/token"
 )
 
@@ -16,7 +16,7 @@ import (
 func newJWKS() *cobra.Command {
 	var files []string
 	var file string
-	var out output
+	var out command.Output
 	cmd := &cobra.Command{
 		Use:     "jwks --public-keys FILE[,FILE...]",
 		GroupID: "kubernetes",
@@ -31,10 +31,10 @@ which only the public half is taken. No cloud is needed.`,
 
   # During a rotation, both keys
   lanyard jwks --public-keys sa.pub,sa-new.pub --output-file jwks.json`,
-		Args: noArguments,
+		Args: command.Arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if len(files) == 0 {
-				return usageError{errors.New("--public-keys is required: the files of the issuer's public keys")}
+				return command.Usagef("--public-keys is required: the files of the issuer's public keys")
 			}
 			keys, err := readPublicKeys(files, cmd.ErrOrStderr())
 			if err != nil {
@@ -51,19 +51,19 @@ which only the public half is taken. No cloud is needed.`,
 			if err := atomicfile.Write(file, set, 0o600); err != nil {
 				return err
 			}
-			if !out.json() {
+			if !out.JSON() {
 				return nil
 			}
 			ids := []string{}
 			for _, key := range keys {
 				ids = append(ids, key.ID)
 			}
-			return printJSON(cmd.OutOrStdout(), map[string]any{"outputFile": file, "keyIds": ids})
+			return command.PrintJSON(cmd.OutOrStdout(), map[string]any{"outputFile": file, "keyIds": ids})
 		},
 	}
 	cmd.Flags().StringSliceVar(&files, "public-keys", nil, "PEM `FILES` of keys, separated by commas")
 	cmd.Flags().StringVar(&file, "output-file", "", "write the set to `FILE`, with mode 0600 (default standard output)")
-	addOutput(cmd, &out)
+	out.Add(cmd)
 	return cmd
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,12 +9,13 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/lanyard-id/lanyard/internal/command"
 )
 
 // newKeys makes `lanyard keys`.
 func newKeys() *cobra.Command {
-	cmd := parentCommand("keys", "List and rotate the keys that sign tokens")
-	cmd.GroupID = "manage"
+	cmd := command.Parent(&cobra.Command{Use: "keys", GroupID: "manage", Short: "List and rotate the keys that sign tokens"})
 	cmd.Long = `List and rotate the keys by which the tokens of all tenants are signed, as an Owner at
 the root of the cloud's first tenant.
 
@@ -48,7 +48,7 @@ func newKeysList() *cobra.Command {
 		Long: `List the keys of which tokens are accepted, the newest first: those that are published
 and sign later, the one that signs, and those that were replaced and retire.`,
 		Example: `  lanyard keys list`,
-		Args:    noArguments,
+		Args:    command.Arguments(),
 	}, func(ctx context.Context, c *armClient, _ []string) (any, func(io.Writer) error, error) {
 		keys, err := armList[signingKey](ctx, c, signingKeysPath)
 		return keys, func(w io.Writer) error {
@@ -81,10 +81,10 @@ meet an unknown one, as Azure's SDKs and most libraries do.`,
 
   # At once: when the store's content may be known to others
   lanyard keys rotate --lead 0`,
-		Args: noArguments,
+		Args: command.Arguments(),
 		PreRunE: func(*cobra.Command, []string) error {
 			if lead < 0 || lead%time.Second != 0 {
-				return usageError{errors.New("--lead is a whole number of seconds, and not negative")}
+				return command.Usagef("--lead is a whole number of seconds, and not negative")
 			}
 			return nil
 		},

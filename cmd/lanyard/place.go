@@ -1,11 +1,11 @@
 package main
 
 import (
-	"errors"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"github.com/lanyard-id/lanyard/internal/command"
 	"github.com/lanyard-id/lanyard/internal/server"
 )
 
@@ -20,7 +20,7 @@ func (f *placeFlags) add(cmd *cobra.Command) {
 
 func (f *placeFlags) check() error {
 	if f.data != "" && f.config != "" {
-		return usageError{errors.New("--data and --config exclude each other")}
+		return command.Usagef("--data and --config exclude each other")
 	}
 	return nil
 }
@@ -40,7 +40,7 @@ func (f *placeFlags) load() (server.Config, error) {
 		}
 		cfg = server.UpDefaults(dir)
 	}
-	cfg.Version = buildVersion()
+	cfg.Version = command.Version()
 	return cfg, nil
 }
 

@@ -12,14 +12,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lanyard-id/lanyard/internal/command"
 	"github.com/lanyard-id/lanyard/internal/server"
 	"github.com/lanyard-id/lanyard/internal/store"
 )
 
 // newSealingKey makes `lanyard sealing-key`.
 func newSealingKey() *cobra.Command {
-	cmd := parentCommand("sealing-key", "Rotate the key that seals secrets in the store")
-	cmd.GroupID = "manage"
+	cmd := command.Parent(&cobra.Command{Use: "sealing-key", GroupID: "manage", Short: "Rotate the key that seals secrets in the store"})
 	cmd.Long = `Rotate the key by which vault contents and private keys are sealed in the store. The
 keys lie in a file, one on each line: the first seals, all of them open. A running
 cloud reads the file again within seconds, and with a new first key it seals
@@ -43,7 +43,7 @@ one that is named (--file).`
 type sealingFlags struct {
 	place placeFlags
 	file  string
-	out   output
+	out   command.Output
 }
 
 func (f *sealingFlags) add(cmd *cobra.Command, online bool) {
@@ -52,7 +52,7 @@ func (f *sealingFlags) add(cmd *cobra.Command, online bool) {
 	if online {
 		cmd.Flags().StringVar(&f.place.envFile, "env-file", "", "environment file of the running cloud (default the one of --data or --config)")
 	}
-	addOutput(cmd, &f.out)
+	f.out.Add(cmd)
 }
 
 // load reads the keys.
@@ -139,7 +139,7 @@ func newSealingKeyList() *cobra.Command {
 		Long: `List the keys of the file by their names, which tell nothing of them, and how many
 values of the store are sealed under each; also keys that the file does not have.`,
 		Example: `  lanyard sealing-key list`,
-		Args:    noArguments,
+		Args:    command.Arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, keys, err := f.load()
 			if err != nil {
@@ -150,8 +150,8 @@ values of the store are sealed under each; also keys that the file does not have
 				return err
 			}
 			shown := showSealingKeys(keys.IDs(), counts)
-			if f.out.json() {
-				return printJSON(cmd.OutOrStdout(), shown)
+			if f.out.JSON() {
+				return command.PrintJSON(cmd.OutOrStdout(), shown)
 			}
 			tw := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			fmt.Fprintln(tw, "KEY\tSEALS\tIN FILE\tVALUES")
@@ -202,7 +202,7 @@ The former key stays in the file until "lanyard sealing-key drop". It opens noth
 of this store any more, but backups that were made before take it.`,
 		Example: `  lanyard sealing-key rotate
   lanyard sealing-key rotate --config /etc/lanyard/lanyard.yaml`,
-		Args: noArguments,
+		Args: command.Arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.rotate(cmd) },
 	}
 	f.add(cmd, true)
@@ -235,8 +235,8 @@ func (f *sealingFlags) rotate(cmd *cobra.Command) error {
 		return err
 	}
 	ids := keys.IDs()
-	if f.out.json() {
-		return printJSON(cmd.OutOrStdout(), map[string]any{"key": ids[0], "made": made, "former": ids[1:]})
+	if f.out.JSON() {
+		return command.PrintJSON(cmd.OutOrStdout(), map[string]any{"key": ids[0], "made": made, "former": ids[1:]})
 	}
 	what := "The rotation that was under way is completed"
 	if made {
@@ -309,7 +309,7 @@ func (f *sealingFlags) rotateOnline(cmd *cobra.Command, cfg server.Config, keys 
 // changeSealingKeys makes a command that changes the file alone.
 func changeSealingKeys(cmd *cobra.Command, change func(keys *server.SealingKeys) (string, error), next string) *cobra.Command {
 	var f sealingFlags
-	cmd.Args = noArguments
+	cmd.Args = command.Arguments()
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		_, keys, err := f.load()
 		if err != nil {
@@ -319,8 +319,8 @@ func changeSealingKeys(cmd *cobra.Command, change func(keys *server.SealingKeys)
 		if err != nil {
 			return err
 		}
-		if f.out.json() {
-			return printJSON(cmd.OutOrStdout(), map[string]any{"key": id, "file": keys.File(), "keys": keys.IDs()})
+		if f.out.JSON() {
+			return command.PrintJSON(cmd.OutOrStdout(), map[string]any{"key": id, "file": keys.File(), "keys": keys.IDs()})
 		}
 		_, err = fmt.Fprintf(cmd.OutOrStdout(), next+"\n", id, keys.File())
 		return err
@@ -360,7 +360,7 @@ func newSealingKeyDrop() *cobra.Command {
 sealed under one of them. Backups from before still take them: keep those keys as
 long as such a backup, apart from it.`,
 		Example: `  lanyard sealing-key drop`,
-		Args:    noArguments,
+		Args:    command.Arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, keys, err := f.load()
 			if err != nil {
@@ -382,8 +382,8 @@ long as such a backup, apart from it.`,
 			if err != nil {
 				return err
 			}
-			if f.out.json() {
-				return printJSON(cmd.OutOrStdout(), map[string]any{"key": first, "dropped": dropped})
+			if f.out.JSON() {
+				return command.PrintJSON(cmd.OutOrStdout(), map[string]any{"key": first, "dropped": dropped})
 			}
 			return sayDropped(cmd.OutOrStdout(), keys.File(), dropped)
 		},

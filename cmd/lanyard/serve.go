@@ -9,13 +9,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lanyard-id/lanyard/internal/command"
 	"github.com/lanyard-id/lanyard/internal/server"
 )
 
 // newServe makes `lanyard serve`.
 func newServe() *cobra.Command {
 	var file string
-	var out output
+	var out command.Output
 	cmd := &cobra.Command{
 		Use:     "serve --config FILE",
 		GroupID: "cloud",
@@ -40,10 +41,10 @@ the data directory (sealingKeyFile) or from LANYARD_SEALING_KEY.`,
   EOF
 
   lanyard serve --config /etc/lanyard/lanyard.yaml`,
-		Args: noArguments,
+		Args: command.Arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if file == "" {
-				return usageError{errors.New("--config FILE is required")}
+				return command.Usagef("--config FILE is required")
 			}
 			cfg, err := server.LoadConfig(file)
 			if err != nil {
@@ -53,13 +54,13 @@ the data directory (sealingKeyFile) or from LANYARD_SEALING_KEY.`,
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", "", "configuration `FILE`")
-	addOutput(cmd, &out)
+	out.Add(cmd)
 	return cmd
 }
 
 // runCloud runs a cloud until the command's context ends: it starts, says that
 // it is ready, serves, and stops in order.
-func runCloud(cmd *cobra.Command, cfg server.Config, out output) error {
+func runCloud(cmd *cobra.Command, cfg server.Config, out command.Output) error {
 	level, format := cfg.LogLevel, cfg.LogFormat
 	if level == "" {
 		level = "info"
@@ -71,7 +72,7 @@ func runCloud(cmd *cobra.Command, cfg server.Config, out output) error {
 	if err != nil {
 		log = slog.New(slog.DiscardHandler) // New names every wrong field, these among them
 	}
-	cfg.Logger, cfg.Version = log, buildVersion()
+	cfg.Logger, cfg.Version = log, command.Version()
 
 	s, err := server.New(cmd.Context(), cfg)
 	if err != nil {
@@ -94,8 +95,8 @@ func runCloud(cmd *cobra.Command, cfg server.Config, out output) error {
 }
 
 // sayReady prints the one line that scripts wait for.
-func sayReady(w io.Writer, s *server.Server, out output) error {
-	if out.json() {
+func sayReady(w io.Writer, s *server.Server, out command.Output) error {
+	if out.JSON() {
 		_, err := fmt.Fprintf(w, `{"ready":true,"listen":%q,"envFile":%q}`+"\n", s.Addr(), s.EnvFile())
 		return err
 	}

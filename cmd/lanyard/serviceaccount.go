@@ -10,13 +10,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lanyard-id/lanyard/internal/command"
 	"github.com/lanyard-id/lanyard/internal/workloadidentity"
 )
 
 // newServiceAccount makes `lanyard serviceaccount`.
 func newServiceAccount() *cobra.Command {
-	cmd := parentCommand("serviceaccount", "Give a Kubernetes service account an identity")
-	cmd.GroupID = "kubernetes"
+	cmd := command.Parent(&cobra.Command{Use: "serviceaccount", GroupID: "kubernetes", Short: "Give a Kubernetes service account an identity"})
 	cmd.Aliases = []string{"sa"}
 	cmd.Long = `Give a service account of a Kubernetes cluster an identity in the cloud of the
 environment file, or take it away: the phases, flags and derived names are azwi's.
@@ -34,7 +34,7 @@ identity.`
 type accountFlags struct {
 	where   environmentFlags
 	cluster clusterFlags
-	out     output
+	out     command.Output
 
 	namespace, name, issuer           string
 	expiration                        time.Duration
@@ -64,7 +64,7 @@ func (f *accountFlags) addCommon(cmd *cobra.Command) {
 	flags.BoolVar(&f.dryRun, "dry-run", false, "say what would be done, and do nothing")
 	f.where.add(cmd)
 	f.cluster.add(cmd)
-	addOutput(cmd, &f.out)
+	f.out.Add(cmd)
 	for _, name := range azureFlags {
 		flags.String(name, "", "of azwi, for Azure")
 		_ = flags.MarkHidden(name) // it was added a line above
@@ -167,18 +167,18 @@ func accountCommand(cmd *cobra.Command, f *accountFlags, add func(*cobra.Command
 		fmt.Fprintf(&table, "  %-20s %s\n", p.name, p.short)
 	}
 	cmd.Long = fmt.Sprintf(long, table.String())
-	cmd.Args = noArguments
+	cmd.Args = command.Arguments()
 	add(cmd)
 	cmd.Flags().StringSliceVar(&f.skip, "skip-phases", nil, "`PHASES` to leave out, separated by commas")
-	mustComplete(cmd, "skip-phases", phaseNames(phases)...)
+	command.Complete(cmd, "skip-phases", phaseNames(phases)...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return f.run(cmd, phases, f.skip) }
 
-	phase := parentCommand("phase", "Run one phase alone")
+	phase := command.Parent(&cobra.Command{Use: "phase", Short: "Run one phase alone"})
 	phase.Long = "Run one phase of " + cmd.Name() + " alone."
 	phase.Example = "  lanyard serviceaccount " + cmd.Name() + " phase service-account --service-account-name web"
 	for _, p := range phases {
 		one := &cobra.Command{
-			Use: p.name, Aliases: []string{p.alias}, Short: p.short, Args: noArguments,
+			Use: p.name, Aliases: []string{p.alias}, Short: p.short, Args: command.Arguments(),
 			Example: "  lanyard serviceaccount " + cmd.Name() + " phase " + p.name + " --service-account-namespace shop --service-account-name web",
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				return f.run(cmd, []accountPhase{p}, nil)
@@ -205,11 +205,11 @@ type accountResult struct {
 
 func (f *accountFlags) run(cmd *cobra.Command, all []accountPhase, skip []string) error {
 	if err := f.check(cmd); err != nil {
-		return usageError{err}
+		return command.UsageError{Err: err}
 	}
 	phases, err := selectPhases(all, skip)
 	if err != nil {
-		return usageError{err}
+		return command.UsageError{Err: err}
 	}
 	r := &accountRun{accountFlags: f, phases: phaseNames(phases)}
 	if err := checkPhases(phases, r); err != nil {
@@ -220,18 +220,18 @@ func (f *accountFlags) run(cmd *cobra.Command, all []accountPhase, skip []string
 	}
 	defer r.close()
 	stdout := cmd.OutOrStdout()
-	if f.dryRun && !f.out.json() {
+	if f.dryRun && !f.out.JSON() {
 		fmt.Fprintln(stdout, "Nothing is done; it would be:")
 	}
 	steps, failed := runPhases(cmd.Context(), phases, r, f.dryRun, func(s accountStep) {
-		if !f.out.json() {
+		if !f.out.JSON() {
 			fmt.Fprintf(stdout, "%-20s %-8s %s\n", s.Phase, s.Outcome, s.Resource)
 		}
 	})
-	if f.out.json() {
+	if f.out.JSON() {
 		result := r.result()
 		result.Steps = steps
-		return errors.Join(printJSON(stdout, result), failed)
+		return errors.Join(command.PrintJSON(stdout, result), failed)
 	}
 	return failed
 }

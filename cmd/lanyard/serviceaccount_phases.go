@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/lanyard-id/lanyard/internal/command"
 )
 
 // accountPhase is one of the steps by which a service account gets an identity,
@@ -88,7 +90,7 @@ func phaseNames(all []accountPhase) []string {
 func checkPhases(phases []accountPhase, r *accountRun) error {
 	for _, p := range phases {
 		if err := p.check(r); err != nil {
-			return usageError{fmt.Errorf("%w (phase %s; --skip-phases leaves it out)", err, p.name)}
+			return command.Usagef("%w (phase %s; --skip-phases leaves it out)", err, p.name)
 		}
 	}
 	return nil

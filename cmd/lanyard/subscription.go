@@ -12,12 +12,13 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
+
+	"github.com/lanyard-id/lanyard/internal/command"
 )
 
 // newSubscription makes `lanyard subscription`.
 func newSubscription() *cobra.Command {
-	cmd := parentCommand("subscription", "Create, cancel and delete subscriptions")
-	cmd.GroupID = "manage"
+	cmd := command.Parent(&cobra.Command{Use: "subscription", GroupID: "manage", Short: "Create, cancel and delete subscriptions"})
 	cmd.Long = `Create, cancel and delete subscriptions in the tenant of the environment file, by
 Azure's own requests. Creating one takes the right to write aliases at the
 tenant's root, as an Owner has it; who creates one is its Owner.
@@ -104,7 +105,7 @@ unless --owner names another one.
 The alias is the name of the request: repeating it gives the same subscription.`,
 		Example: `  lanyard subscription create Development
   lanyard subscription create Shop --alias shop --tag team=web -o json`,
-		Args: arguments("NAME"),
+		Args: command.Arguments("NAME"),
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&alias, "alias", "", "`NAME` of the request (default random)")
@@ -153,7 +154,7 @@ func newSubscriptionList() *cobra.Command {
 		Short: "List the subscriptions in which you have a role",
 		Example: `  lanyard subscription list
   lanyard subscription list -o json`,
-		Args: noArguments,
+		Args: command.Arguments(),
 	}, func(ctx context.Context, c *armClient, _ []string) (any, func(io.Writer) error, error) {
 		all, err := armList[subscription](ctx, c, "/subscriptions"+subscriptionVersion)
 		return all, func(w io.Writer) error {
@@ -173,7 +174,7 @@ func newSubscriptionShow() *cobra.Command {
 		Use:     "show SUBSCRIPTION",
 		Short:   "Show a subscription",
 		Example: `  lanyard subscription show Development`,
-		Args:    arguments("SUBSCRIPTION"),
+		Args:    command.Arguments("SUBSCRIPTION"),
 	}, func(ctx context.Context, c *armClient, args []string) (any, func(io.Writer) error, error) {
 		s, err := c.subscription(ctx, args[0])
 		return s, s.print, err
@@ -201,7 +202,7 @@ func newSubscriptionRename() *cobra.Command {
 		Use:     "rename SUBSCRIPTION NAME",
 		Short:   "Give a subscription another name",
 		Example: `  lanyard subscription rename Development Dev`,
-		Args:    arguments("SUBSCRIPTION", "NAME"),
+		Args:    command.Arguments("SUBSCRIPTION", "NAME"),
 	}, func(ctx context.Context, c *armClient, args []string) (any, func(io.Writer) error, error) {
 		return c.change(ctx, args[0], "rename"+aliasVersion, map[string]string{"subscriptionName": args[1]})
 	})
@@ -217,7 +218,7 @@ func newSubscriptionCancel() *cobra.Command {
 written, until "lanyard subscription enable". One with resources in it is canceled
 only with --ignore-resources.`,
 		Example: `  lanyard subscription cancel Development`,
-		Args:    arguments("SUBSCRIPTION"),
+		Args:    command.Arguments("SUBSCRIPTION"),
 	}
 	cmd.Flags().BoolVar(&ignore, "ignore-resources", false, "cancel it though there are resources in it")
 	return a.build(cmd, func(ctx context.Context, c *armClient, args []string) (any, func(io.Writer) error, error) {
@@ -235,7 +236,7 @@ func newSubscriptionEnable() *cobra.Command {
 		Use:     "enable SUBSCRIPTION",
 		Short:   "Enable a canceled subscription again",
 		Example: `  lanyard subscription enable Development`,
-		Args:    arguments("SUBSCRIPTION"),
+		Args:    command.Arguments("SUBSCRIPTION"),
 	}, func(ctx context.Context, c *armClient, args []string) (any, func(io.Writer) error, error) {
 		return c.change(ctx, args[0], "enable"+aliasVersion, nil)
 	})
@@ -249,7 +250,7 @@ func newSubscriptionDelete() *cobra.Command {
 		Long: `Delete a subscription that is canceled and in which nothing is left but its role
 assignments, tags and registrations, which go with it. It cannot be undone.`,
 		Example: `  lanyard subscription cancel Development && lanyard subscription delete Development`,
-		Args:    arguments("SUBSCRIPTION"),
+		Args:    command.Arguments("SUBSCRIPTION"),
 	}, func(ctx context.Context, c *armClient, args []string) (any, func(io.Writer) error, error) {
 		s, err := c.subscription(ctx, args[0])
 		if err != nil {

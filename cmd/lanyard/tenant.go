@@ -17,13 +17,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/command"
 	"github.com/lanyard-id/lanyard/internal/server"
 )
 
 // newTenant makes `lanyard tenant`.
 func newTenant() *cobra.Command {
-	cmd := parentCommand("tenant", "Create and delete the cloud's tenants")
-	cmd.GroupID = "manage"
+	cmd := command.Parent(&cobra.Command{Use: "tenant", GroupID: "manage", Short: "Create and delete the cloud's tenants"})
 	cmd.Long = `Create and delete tenants, as an Owner at the root of the cloud's first tenant: the
 principal of the environment file that the cloud wrote.
 
@@ -128,10 +128,10 @@ acts in the new tenant as that principal; otherwise its secret is printed. It
 cannot be had again.`,
 		Example: `  lanyard tenant create Fabrikam --subscription Main --env-file-out fabrikam.json
   lanyard tenant create Fabrikam --domain fabrikam.example -o json`,
-		Args: arguments("NAME"),
+		Args: command.Arguments("NAME"),
 		PreRunE: func(*cobra.Command, []string) error {
 			if f.id != "" && !azure.IsGUID(f.id) {
-				return usageError{fmt.Errorf("--id %q is not a GUID", f.id)}
+				return command.Usagef("--id %q is not a GUID", f.id)
 			}
 			return nil
 		},
@@ -265,7 +265,7 @@ func newTenantList() *cobra.Command {
 		Short: "List the cloud's tenants",
 		Example: `  lanyard tenant list
   lanyard tenant list -o json`,
-		Args: noArguments,
+		Args: command.Arguments(),
 	}, func(ctx context.Context, c *armClient, _ []string) (any, func(io.Writer) error, error) {
 		all, err := c.tenants(ctx)
 		return all, func(w io.Writer) error {
@@ -292,7 +292,7 @@ func newTenantShow() *cobra.Command {
 		Use:     "show TENANT",
 		Short:   "Show a tenant",
 		Example: `  lanyard tenant show fabrikam.example`,
-		Args:    arguments("TENANT"),
+		Args:    command.Arguments("TENANT"),
 	}, func(ctx context.Context, c *armClient, args []string) (any, func(io.Writer) error, error) {
 		t, err := c.tenant(ctx, args[0])
 		return t, t.print, err
@@ -308,7 +308,7 @@ func newTenantDelete() *cobra.Command {
 role assignments. From then on nobody signs in to it, and the tokens that are out
 open nothing. It cannot be undone, but by restoring a backup of the whole cloud.`,
 		Example: `  lanyard tenant delete Fabrikam`,
-		Args:    arguments("TENANT"),
+		Args:    command.Arguments("TENANT"),
 	}, func(ctx context.Context, c *armClient, args []string) (any, func(io.Writer) error, error) {
 		t, err := c.tenant(ctx, args[0])
 		if err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lanyard-id/lanyard/internal/command"
 	"github.com/lanyard-id/lanyard/internal/server"
 )
 
@@ -25,7 +26,7 @@ type tokenFlags struct {
 	secretFile, assertionFile string
 	resource, scope           string
 	raw                       bool
-	out                       output
+	out                       command.Output
 }
 
 // newToken makes `lanyard token`.
@@ -52,7 +53,7 @@ is its principal until it expires.`,
 
   # By hand
   curl -H "Authorization: Bearer $(lanyard token --raw)" ...`,
-		Args: noArguments,
+		Args: command.Arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	f.where.add(cmd)
@@ -64,18 +65,18 @@ is its principal until it expires.`,
 	flags.StringVar(&f.resource, "resource", "", "`URI` of the resource to get a token for (default the cloud's Resource Manager)")
 	flags.StringVar(&f.scope, "scope", "", "`SCOPE` in place of --resource, such as https://vault.azure.net/.default")
 	flags.BoolVar(&f.raw, "raw", false, "print the token alone")
-	addOutput(cmd, &f.out)
+	f.out.Add(cmd)
 	return cmd
 }
 
 func (f *tokenFlags) run(cmd *cobra.Command) error {
 	switch {
 	case f.resource != "" && f.scope != "":
-		return usageError{errors.New("--resource and --scope exclude each other")}
+		return command.Usagef("--resource and --scope exclude each other")
 	case f.secretFile != "" && f.assertionFile != "":
-		return usageError{errors.New("--client-secret-file and --federated-token-file exclude each other")}
-	case f.raw && f.out.json():
-		return usageError{errors.New("--raw and -o json exclude each other")}
+		return command.Usagef("--client-secret-file and --federated-token-file exclude each other")
+	case f.raw && f.out.JSON():
+		return command.Usagef("--raw and -o json exclude each other")
 	}
 	env, _, err := f.where.load()
 	if err != nil {
@@ -97,8 +98,8 @@ func (f *tokenFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if f.out.json() {
-		return printJSON(cmd.OutOrStdout(), t)
+	if f.out.JSON() {
+		return command.PrintJSON(cmd.OutOrStdout(), t)
 	}
 	return t.print(cmd.OutOrStdout(), time.Now())
 }
@@ -126,7 +127,7 @@ func (f *tokenFlags) request(env server.Environment, stdin io.Reader) (tokenRequ
 	case f.assertionFile != "":
 		r.assertion, err = readSecret(f.assertionFile, stdin)
 	case r.clientID != env.Bootstrap.ClientID:
-		err = usageError{fmt.Errorf("client %s needs a proof: --client-secret-file or --federated-token-file", r.clientID)}
+		err = command.Usagef("client %s needs a proof: --client-secret-file or --federated-token-file", r.clientID)
 	case env.Bootstrap.ClientSecret == "":
 		err = errors.New("the environment file holds no secret of the operator: take that of the replica which made it, or name a client " +
 			"with --client-id and its secret with --client-secret-file")

@@ -1,11 +1,11 @@
 package main
 
 import (
-	"fmt"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"github.com/lanyard-id/lanyard/internal/command"
 	"github.com/lanyard-id/lanyard/internal/server"
 )
 
@@ -13,7 +13,7 @@ import (
 func newUp() *cobra.Command {
 	var data string
 	var rehearse []string
-	var out output
+	var out command.Output
 	cfg := server.UpDefaults("")
 	cmd := &cobra.Command{
 		Use:     "up",
@@ -52,7 +52,7 @@ time of your own, as in roleAssignmentLag=30s), imdsThrottle and armThrottle. Wi
 
   # One that accepts tokens of a cluster on this machine
   lanyard up --issuer-allow 127.0.0.1/32 --issuer-ca cluster-ca.pem`,
-		Args: noArguments,
+		Args: command.Arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, err := dataDir(data)
 			if err != nil {
@@ -62,7 +62,7 @@ time of your own, as in roleAssignmentLag=30s), imdsThrottle and armThrottle. Wi
 			cfg.Tracing.Enabled = cfg.Tracing.OTLPEndpoint != ""
 			for _, name := range rehearse {
 				if err := cfg.Rehearsal.Enable(name); err != nil {
-					return usageError{fmt.Errorf("--rehearse: %w", err)}
+					return command.Usagef("--rehearse: %w", err)
 				}
 			}
 			if cfg.EnvFile != "" {
@@ -89,10 +89,10 @@ time of your own, as in roleAssignmentLag=30s), imdsThrottle and armThrottle. Wi
 	f.StringVar(&cfg.Tracing.OTLPEndpoint, "otlp-endpoint", "", "send OpenTelemetry traces to the collector at `URL`, such as http://127.0.0.1:4318")
 	f.StringVar(&cfg.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&cfg.LogFormat, "log-format", "text", "text or json")
-	mustComplete(cmd, "log-level", "debug", "info", "warn", "error")
-	mustComplete(cmd, "log-format", "text", "json")
-	mustComplete(cmd, "rehearse", append([]string{"all"}, server.Rehearsals()...)...)
-	mustComplete(cmd, "aliases", server.KnownAliases()...)
-	addOutput(cmd, &out)
+	command.Complete(cmd, "log-level", "debug", "info", "warn", "error")
+	command.Complete(cmd, "log-format", "text", "json")
+	command.Complete(cmd, "rehearse", append([]string{"all"}, server.Rehearsals()...)...)
+	command.Complete(cmd, "aliases", server.KnownAliases()...)
+	out.Add(cmd)
 	return cmd
 }
