@@ -2,8 +2,10 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -22,12 +24,38 @@ func confirm(cmd *cobra.Command, yes bool, question string) error {
 		return errors.New("nothing was done: there is no terminal to ask on; say --yes to go ahead, or --dry-run to see the plan alone")
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "%s [y/N] ", question)
-	answer, err := bufio.NewReader(in).ReadString('\n')
+	yes, err := answer(cmd.Context(), in)
 	if err != nil {
+		fmt.Fprintln(cmd.ErrOrStderr()) // the cursor is behind the question
 		return fmt.Errorf("nothing was done: %w", err)
 	}
-	if a := strings.ToLower(strings.TrimSpace(answer)); a != "y" && a != "yes" {
+	if !yes {
 		return errors.New("nothing was done")
 	}
 	return nil
+}
+
+// answer reads a line that says yes or something else. When ctx ends first, as by
+// Ctrl-C, the error is its cause; what is typed afterwards is read all the same,
+// since a read of a terminal cannot be given up.
+func answer(ctx context.Context, in io.Reader) (yes bool, err error) {
+	type line struct {
+		text string
+		err  error
+	}
+	read := make(chan line, 1)
+	go func() {
+		text, err := bufio.NewReader(in).ReadString('\n')
+		read <- line{text, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
+	case l := <-read:
+		if errors.Is(l.err, io.EOF) {
+			return false, errors.New("the question was not answered")
+		}
+		a := strings.ToLower(strings.TrimSpace(l.text))
+		return l.err == nil && (a == "y" || a == "yes"), l.err
+	}
 }
