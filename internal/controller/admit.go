@@ -131,6 +131,10 @@ func (w *Webhook) decide(ctx context.Context, r *workloadidentity.ReviewRequest)
 		none.Warnings = []string{"the webhook leaves its own pods alone: remove the label " + workloadidentity.UseLabel}
 		return none, nil
 	}
+	if r.Object.Mirror() {
+		none.Warnings = []string{"a static pod has no service account, and so no workload identity"}
+		return none, nil
+	}
 	settings := w.settings.Load()
 	if settings == nil {
 		return none, &workloadidentity.DenialError{Code: http.StatusServiceUnavailable, Message: "the webhook is starting: it does not know the cluster's version yet"}
@@ -144,7 +148,7 @@ func (w *Webhook) decide(ctx context.Context, r *workloadidentity.ReviewRequest)
 		err = w.lead(ctx, r, m)
 	}
 	if err != nil {
-		w.log.InfoContext(ctx, "pod denied", "namespace", r.Namespace, "serviceAccount", sa.Name, "why", err)
+		w.log.WarnContext(ctx, "pod denied", "namespace", r.Namespace, "serviceAccount", sa.Name, "why", err)
 		return none, err
 	}
 	if w.log.Enabled(ctx, slog.LevelDebug) {
@@ -159,6 +163,7 @@ func (w *Webhook) decide(ctx context.Context, r *workloadidentity.ReviewRequest)
 func (w *Webhook) lookupFailed(ctx context.Context, err error) error {
 	status, ok := errors.AsType[*apierrors.StatusError](err)
 	if ok && apierrors.IsNotFound(status) {
+		w.log.WarnContext(ctx, "pod denied", "why", err)
 		return &workloadidentity.DenialError{Code: http.StatusBadRequest, Message: status.Error()}
 	}
 	w.log.ErrorContext(ctx, "a service account cannot be read", "error", err)

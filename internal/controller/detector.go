@@ -82,12 +82,13 @@ func (d *detector) unmutated() ([]channel.UnmutatedPod, bool) {
 }
 
 // concerns tells whether a pod should have been mutated and was not. One that ends
-// or has ended asks for no token any more.
+// or has ended asks for no token any more, and a static one never has a token.
 func (d *detector) concerns(p *pod) bool {
 	switch {
 	case p.Labels[workloadidentity.UseLabel] != "true":
 	case p.DeletionTimestamp != nil || p.Status.Phase == "Succeeded" || p.Status.Phase == "Failed":
 	case p.Namespace == d.namespace && p.Labels[workloadidentity.SystemLabel] == "true":
+	case p.Annotations[workloadidentity.MirrorAnnotation] != "":
 	case slices.ContainsFunc(p.Spec.Volumes, func(v workloadidentity.Volume) bool { return v.HasToken(d.audiences...) }):
 	default:
 		return true

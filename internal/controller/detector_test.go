@@ -53,6 +53,9 @@ func TestDetector(t *testing.T) {
 		"failed":      func(p map[string]any) { p["status"] = map[string]any{"phase": "Failed"} },
 		"deleted":     func(p map[string]any) { p["metadata"].(map[string]any)["deletionTimestamp"] = "2026-03-01T12:00:00Z" },
 		"not-asked":   func(p map[string]any) { p["metadata"].(map[string]any)["labels"] = map[string]any{"a": "b"} },
+		"static": func(p map[string]any) {
+			p["metadata"].(map[string]any)["annotations"] = map[string]any{workloadidentity.MirrorAnnotation: "9a0b"}
+		},
 	} {
 		api.put(podPath("ns", name), testPod("ns", name, change))
 	}

@@ -287,11 +287,37 @@ func TestAdmission(t *testing.T) {
 	if got := w.post(t, strings.Replace(review("app", 1), `"CREATE"`, `"UPDATE"`, 1)); !got.Allowed || got.Patch != nil {
 		t.Errorf("an update: %+v", got)
 	}
+	// And so is a static pod, which the API server would refuse with a token's volume.
+	static := strings.Replace(review("", 1), `"labels":`, `"annotations":{"`+workloadidentity.MirrorAnnotation+`":"9a0b"},"labels":`, 1)
+	if got := w.post(t, static); !got.Allowed || got.Patch != nil || len(got.Warnings) != 1 {
+		t.Errorf("a static pod: %+v", got)
+	}
+}
+
+// logBuffer keeps what is logged, by whatever goroutine.
+type logBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
 }
 
 func TestAdmissionErrors(t *testing.T) {
 	api := cluster(t)
-	w := start(t, api, testConfig(t, api))
+	config := testConfig(t, api)
+	logged := &logBuffer{}
+	config.Log = slog.New(slog.NewJSONHandler(logged, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	w := start(t, api, config)
 	for _, tt := range []struct {
 		name, body string
 		code       int
@@ -310,6 +336,9 @@ func TestAdmissionErrors(t *testing.T) {
 				t.Errorf("%+v, want %d %q", got, tt.code, tt.message)
 			}
 		})
+	}
+	if text := logged.String(); strings.Count(text, "pod denied") != 2 || !strings.Contains(text, "token expiration 60 not valid") {
+		t.Errorf("the log of the least level: %s", text)
 	}
 	api.setFail(accountsPath+"other", 500)
 	if got := w.post(t, review("other", 1)); got.Allowed || got.Status.Code != 500 || strings.Contains(got.Status.Message, "out of order") {

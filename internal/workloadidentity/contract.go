@@ -30,6 +30,10 @@ const (
 	// SystemLabel on a pod, with the value "true", says that it is one of the
 	// webhook's own: upstream's manifests have it on all that they install.
 	SystemLabel = "azure-workload-identity.io/system"
+
+	// MirrorAnnotation is what a kubelet puts on the pod that it makes for a
+	// static one.
+	MirrorAnnotation = "kubernetes.io/config.mirror"
 )
 
 // Annotations of pods that upstream does not have.

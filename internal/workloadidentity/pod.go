@@ -108,6 +108,17 @@ func (p *Pod) DisplayName() string {
 // System tells whether the pod says that it is one of the webhook's own.
 func (p *Pod) System() bool { return p != nil && p.Metadata.Labels.System == "true" }
 
+// Mirror tells whether the pod is the API server's picture of a static pod, which
+// a node runs by a file of its own. It has no service account, and the API server
+// refuses one that a token's volume was added to.
+func (p *Pod) Mirror() bool {
+	if p == nil {
+		return false
+	}
+	_, ok := p.Metadata.Annotations[MirrorAnnotation]
+	return ok
+}
+
 // ServiceAccount is what the webhook needs of a service account.
 type ServiceAccount struct {
 	Namespace, Name string
