@@ -44,7 +44,7 @@ Variables, as the webhook sets them:
 			level, ok := logLevels[logLevel]
 			switch {
 			case showVersion:
-				return command.PrintVersion(cmd.OutOrStdout())
+				return printVersion(cmd.OutOrStdout())
 			case !ok:
 				return command.Usagef("--log-level is %q: it is empty, info, debug, trace or all", logLevel)
 			case port < 0 || port > 65535:

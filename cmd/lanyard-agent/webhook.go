@@ -76,7 +76,7 @@ Variables:
 		Args: command.Arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.showVersion {
-				return command.PrintVersion(cmd.OutOrStdout())
+				return printVersion(cmd.OutOrStdout())
 			}
 			return f.run(cmd)
 		},

@@ -24,8 +24,8 @@ func Version() string {
 	return "devel"
 }
 
-// PrintVersion writes the version, Go's and the platform as JSON.
-func PrintVersion(w io.Writer) error {
+// printVersion writes the version, Go's and the platform as JSON.
+func printVersion(w io.Writer) error {
 	return PrintJSON(w, map[string]string{"version": Version(), "goVersion": runtime.Version(), "platform": platform()})
 }
 
@@ -41,7 +41,7 @@ func NewVersion(program string) *cobra.Command {
 		Args:    Arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if out.JSON() {
-				return PrintVersion(cmd.OutOrStdout())
+				return printVersion(cmd.OutOrStdout())
 			}
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s %s (%s, %s)\n", program, Version(), runtime.Version(), platform())
 			return err
