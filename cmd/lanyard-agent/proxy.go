@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"log/slog"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -15,7 +14,7 @@ import (
 func newProxy() *cobra.Command {
 	var port int
 	var probe, showVersion bool
-	var logLevel string
+	var level logLevel
 	cmd := &cobra.Command{
 		Use:   "proxy",
 		Short: "Answer a pod's metadata requests by workload identity",
@@ -41,12 +40,9 @@ Variables, as the webhook sets them:
   lanyard-agent proxy --proxy-port 8000 --probe`,
 		Args: command.Arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			level, ok := logLevels[logLevel]
 			switch {
 			case showVersion:
 				return printVersion(cmd.OutOrStdout())
-			case !ok:
-				return command.Usagef("--log-level is %q: it is empty, info, debug, trace or all", logLevel)
 			case port < 0 || port > 65535:
 				return command.Usagef("--proxy-port is %d: it is a port, 1 to 65535, or 0 for a free one", port)
 			case probe:
@@ -57,16 +53,15 @@ Variables, as the webhook sets them:
 				return err
 			}
 			config.Port, config.UserAgent = port, "lanyard-agent-proxy/"+command.Version()
-			config.Log = slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
+			config.Log = level.logger(cmd.ErrOrStderr())
 			return runProxy(cmd, config)
 		},
 	}
 	fl := cmd.Flags()
 	fl.IntVar(&port, "proxy-port", sidecar.DefaultPort, "port to listen on, on the loopback address")
 	fl.BoolVar(&probe, "probe", false, "wait until the proxy on the port is ready, and exit")
-	fl.StringVar(&logLevel, "log-level", "", "warnings only when empty; else info, debug, trace or all")
+	level.add(cmd, "")
 	fl.BoolVar(&showVersion, "version", false, "print the version as JSON and exit")
-	command.Complete(cmd, "log-level", "info", "debug", "trace", "all")
 	return cmd
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -17,8 +16,9 @@ import (
 type tokenProxyFlags struct {
 	audience, service, certDir, tlsMinVersion string
 	addr, healthAddr, metricsAddr             string
-	logLevel, kubeconfig                      string
+	kubeconfig                                string
 	tenants, dnsNames                         []string
+	level                                     logLevel
 }
 
 // newTokenProxy makes `lanyard-agent token-proxy`.
@@ -75,10 +75,9 @@ Variables:
 	fl.StringVar(&f.addr, "addr", ":8443", "address of the token endpoint")
 	fl.StringVar(&f.healthAddr, "health-addr", ":9440", "address of /healthz and /readyz; 0 for none")
 	fl.StringVar(&f.metricsAddr, "metrics-addr", ":8095", "address of /metrics; 0 for none")
-	fl.StringVar(&f.logLevel, "log-level", "info", "warnings only when empty; else info, debug, trace or all")
+	f.level.add(cmd, "info")
 	fl.StringVar(&f.kubeconfig, "kubeconfig", "", "file that names the cluster (default $KUBECONFIG, then the cluster that the process is in)")
 	command.Complete(cmd, "tls-min-version", "1.2", "1.3")
-	command.Complete(cmd, "log-level", "info", "debug", "trace", "all")
 	return cmd
 }
 
@@ -88,10 +87,6 @@ func (f *tokenProxyFlags) config(stderr io.Writer) (tokenproxy.Config, error) {
 	tlsVersion, ok := tlsVersions[f.tlsMinVersion]
 	if !ok || f.tlsMinVersion < "1.2" {
 		return none, command.Usagef("--tls-min-version is %q: it is 1.2 or 1.3", f.tlsMinVersion)
-	}
-	level, ok := logLevels[f.logLevel]
-	if !ok {
-		return none, command.Usagef("--log-level is %q: it is empty, info, debug, trace or all", f.logLevel)
 	}
 	for _, name := range []string{"AZURE_TENANT_ID", "AZURE_FEDERATED_TOKEN_FILE"} {
 		if os.Getenv(name) == "" {
@@ -115,7 +110,7 @@ func (f *tokenProxyFlags) config(stderr io.Writer) (tokenproxy.Config, error) {
 		AuthorityHost: authority, TokenFile: os.Getenv("AZURE_FEDERATED_TOKEN_FILE"),
 		Namespace: os.Getenv("POD_NAMESPACE"), Service: f.service, DNSNames: f.dnsNames, CertDir: f.certDir, TLSMinVersion: tlsVersion,
 		Addr: f.addr, HealthAddr: f.healthAddr, MetricsAddr: f.metricsAddr, UserAgent: cluster.UserAgent,
-		Log: slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: level})),
+		Log: f.level.logger(stderr),
 	}, nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"os"
 	"runtime/debug"
@@ -24,10 +23,11 @@ import (
 type webhookFlags struct {
 	audience, certDir, tlsMinVersion     string
 	healthAddr, metricsAddr, webhookAddr string
-	metricsBackend, logLevel, kubeconfig string
+	metricsBackend, kubeconfig           string
 	customSuffix, customAudience         string
 	disableCertRotation, showVersion     bool
 	detect                               bool
+	level                                logLevel
 }
 
 // defaultNamespace is the webhook's own namespace where POD_NAMESPACE is not set.
@@ -90,26 +90,19 @@ Variables:
 	fl.StringVar(&f.healthAddr, "health-addr", ":9440", "address of /healthz and /readyz; 0 for none")
 	fl.StringVar(&f.metricsAddr, "metrics-addr", ":8095", "address of /metrics; 0 for none")
 	fl.StringVar(&f.metricsBackend, "metrics-backend", "prometheus", "how metrics are given: prometheus")
-	fl.StringVar(&f.logLevel, "log-level", "", "warnings only when empty; else info, debug, trace or all")
+	f.level.add(cmd, "")
 	fl.StringVar(&f.kubeconfig, "kubeconfig", "", "file that names the cluster (default $KUBECONFIG, then the cluster that the process is in)")
 	fl.StringVar(&f.customSuffix, "custom-token-endpoint-annotation-suffix", "", "suffix of the annotation azure.workload.identity/use-<suffix> that chooses the custom token endpoint")
 	fl.StringVar(&f.customAudience, "custom-token-endpoint-audience", "", "audience of tokens for the custom token endpoint")
 	fl.BoolVar(&f.detect, "detect-unmutated-pods", true, "report pods that ask for the webhook and run without what it adds: by an event, a metric and the log")
 	fl.BoolVar(&f.showVersion, "version", false, "print the version as JSON and exit")
 	command.Complete(cmd, "tls-min-version", "1.0", "1.1", "1.2", "1.3")
-	command.Complete(cmd, "log-level", "info", "debug", "trace", "all")
 	command.Complete(cmd, "metrics-backend", "prometheus")
 	return cmd
 }
 
 var tlsVersions = map[string]uint16{
 	"1.0": tls.VersionTLS10, "1.1": tls.VersionTLS11, "1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13,
-}
-
-// logLevels are upstream's. The proxy is told the same word.
-var logLevels = map[string]slog.Level{
-	"": slog.LevelWarn, "warning": slog.LevelWarn, "info": slog.LevelInfo, "debug": slog.LevelDebug,
-	"trace": slog.LevelDebug, "all": slog.LevelDebug,
 }
 
 // config checks flags and variables.
@@ -119,10 +112,6 @@ func (f *webhookFlags) config(stderr io.Writer) (controller.WebhookConfig, error
 	if !ok {
 		return none, command.Usagef("--tls-min-version is %q: it is one of 1.0, 1.1, 1.2, 1.3", f.tlsMinVersion)
 	}
-	level, ok := logLevels[f.logLevel]
-	if !ok {
-		return none, command.Usagef("--log-level is %q: it is empty, info, debug, trace or all", f.logLevel)
-	}
 	if f.metricsBackend != "prometheus" {
 		return none, command.Usagef("--metrics-backend is %q: there is prometheus", f.metricsBackend)
 	}
@@ -131,7 +120,7 @@ func (f *webhookFlags) config(stderr io.Writer) (controller.WebhookConfig, error
 	if err != nil {
 		return none, err
 	}
-	settings.Audience, settings.ProxyLogLevel = f.audience, f.logLevel
+	settings.Audience, settings.ProxyLogLevel = f.audience, string(f.level)
 	if err := settings.Validate(); err != nil {
 		return none, err
 	}
@@ -145,7 +134,7 @@ func (f *webhookFlags) config(stderr io.Writer) (controller.WebhookConfig, error
 		Addr: f.webhookAddr, HealthAddr: f.healthAddr, MetricsAddr: f.metricsAddr,
 		TLSMinVersion: tlsVersion, Namespace: os.Getenv("POD_NAMESPACE"), Instance: os.Getenv("POD_NAME"), Version: command.Version(),
 		AuthorityFile: os.Getenv("LANYARD_CA_FILE"), Detect: f.detect,
-		Log: slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: level})),
+		Log: f.level.logger(stderr),
 	}
 	if c.Namespace == "" {
 		c.Namespace = defaultNamespace
