@@ -50,7 +50,7 @@ func Main(root *cobra.Command) int {
 // and gives its exit code. Errors are written to root's error stream.
 func Run(ctx context.Context, root *cobra.Command) int {
 	root.SilenceUsage, root.SilenceErrors = true, true
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return UsageError{err} })
+	root.SetFlagErrorFunc(flagError)
 	command, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return ExitOK
