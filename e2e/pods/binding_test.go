@@ -45,6 +45,12 @@ subjects: [{kind: ServiceAccount, name: first, namespace: %[3]s}, {kind: Service
 			return err == nil, fmt.Sprint(err)
 		})
 	}
+	// Nor need its SDK know of bindings: the proxy asks in its place.
+	n.Apply(pod("by-proxy", podSpec{account: "first",
+		containers: []string{imdsReader(s, "main", "greeting"), imdsReader(s, "nameless", "greeting", "AZURE_CLIENT_ID")},
+	}, injectProxy, `azure.workload.identity/proxy-sidecar-port: "8080"`, `azure.workload.identity/use-identity-binding: "true"`))
+	wantOutput(t, n, "by-proxy", "main", s.greeting())
+	wantOutput(t, n, "by-proxy", "nameless", s.greeting())
 	wantOutput(t, n, "first", "main", s.greeting())
 	wantOutput(t, n, "second", "main", s.greeting())
 	wantRefusal(t, n, "third", "main", "use-managed-identity", *s.identity.Properties.ClientID)
