@@ -135,19 +135,20 @@ func (d *decision) warnAboutHTTPProxy(c *Container) {
 	if d.settings.Cloud == nil {
 		return
 	}
-	var proxy, except string
+	var proxy string
+	var except strings.Builder // there may be many
 	for _, e := range c.Env {
 		switch e.Name {
 		case "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy":
 			proxy = e.Name
 		case "NO_PROXY", "no_proxy":
-			except += "," + e.Value
+			except.WriteString("," + e.Value)
 		}
 	}
 	if proxy == "" {
 		return
 	}
-	config := httpproxy.Config{HTTPSProxy: "http://proxy.invalid", NoProxy: except}
+	config := httpproxy.Config{HTTPSProxy: "http://proxy.invalid", NoProxy: except.String()}
 	if by, err := config.ProxyFunc()(&url.URL{Scheme: "https", Host: d.authorityName}); err == nil && by == nil {
 		return
 	}

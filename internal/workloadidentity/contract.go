@@ -69,6 +69,26 @@ const (
 	DefaultServiceAccount = "default"
 )
 
+// Limits of what strangers write. A pod is looked at before the API server has
+// validated it, and one cluster has one webhook: nobody's pod may cost it much.
+const (
+	// maxContainers is how many containers a pod may have, init containers among
+	// them. Each gets some kilobytes.
+	maxContainers = 1000
+	// maxElements is how many elements the lists and annotations that are read of a
+	// review may have together; a pod of that many is larger than the API server
+	// keeps. They take more memory than they are long.
+	maxElements = 50_000
+	// maxAnnotation is the length, in bytes, to which values of a service account's
+	// annotations are cut. What is valid of them is shorter.
+	maxAnnotation = 512
+	// maxMessage is the length of a denial, in bytes: it may quote the pod.
+	maxMessage = 1024
+	// maxWarnings is how many warnings a pod gets. The API server shows 4096 bytes
+	// of them.
+	maxWarnings = 32
+)
+
 // What a pod gets.
 const (
 	// VolumeNamePrefix and the first 30 hexadecimal digits of the SHA-256 of the

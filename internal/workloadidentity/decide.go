@@ -58,7 +58,15 @@ type DenialError struct {
 func (d *DenialError) Error() string { return d.Message }
 
 func deny(format string, args ...any) *DenialError {
-	return &DenialError{Code: http.StatusBadRequest, Message: fmt.Sprintf(format, args...)}
+	return &DenialError{Code: http.StatusBadRequest, Message: shorten(fmt.Sprintf(format, args...), maxMessage)}
+}
+
+// shorten cuts what is longer than some bytes, and shows that it did.
+func shorten(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most-3], "") + "..."
 }
 
 // decision is one call of Decide.
@@ -77,7 +85,7 @@ type decision struct {
 	envTrusting   variables // and what one gets that has the cloud's authority
 	volume        string
 	mount         jsontext.Value
-	skip          []string
+	skip          map[string]bool // names of containers
 	out           Mutation
 }
 
@@ -90,6 +98,9 @@ func Decide(pod *Pod, sa ServiceAccount, settings *Settings, federation Federati
 	}
 	if slices.Contains(pod.Spec.Containers, nil) || slices.Contains(pod.Spec.InitContainers, nil) {
 		return Mutation{}, deny("a container of the pod is null")
+	}
+	if n := len(pod.Spec.Containers) + len(pod.Spec.InitContainers); n > maxContainers {
+		return Mutation{}, deny("the pod has %d containers; at most %d can have a workload identity", n, maxContainers)
 	}
 	d := &decision{pod: pod, sa: sa, settings: settings}
 	if c := settings.CustomToken; c != nil && strings.EqualFold(pod.Metadata.Annotations[c.annotation()], "true") {
@@ -195,8 +206,8 @@ func (v *variables) add(name, value string) {
 // variables settles those that containers get unless they have them.
 func (d *decision) variables() {
 	v := variables{names: make([]string, 0, 12), json: make([]jsontext.Value, 0, 12)}
-	v.add(envClientID, d.client)
-	v.add(envTenantID, d.tenant)
+	v.add(envClientID, literal(d.client))
+	v.add(envTenantID, literal(d.tenant))
 	v.add(envTokenFile, MountPath+"/"+TokenFilePath)
 	v.add(envAuthorityHost, d.authority)
 	if d.custom != nil {
@@ -220,6 +231,11 @@ func (d *decision) variables() {
 	d.envTrusting = v
 }
 
+// literal keeps Kubernetes from expanding $(NAME) in a variable's value: whoever
+// annotates a service account is not thereby to have the pod's other variables,
+// which may be secrets, sent to the token service.
+func literal(value string) string { return strings.ReplaceAll(value, "$", "$$") }
+
 func nameAndValue(name, value string) jsontext.Value {
 	b := make([]byte, 0, len(name)+len(value)+24)
 	b = appendString(append(b, `{"name":`...), name)
@@ -228,24 +244,26 @@ func nameAndValue(name, value string) jsontext.Value {
 }
 
 // skipped reads the list of containers to leave alone.
-func (d *decision) skipped() []string {
+func (d *decision) skipped() map[string]bool {
 	list := d.pod.Metadata.Annotations[SkipContainersAnnotation]
 	if list == "" {
 		return nil
 	}
 	names := strings.Split(list, ";")
+	skip := make(map[string]bool, len(names))
 	for i, name := range names {
 		names[i] = strings.TrimSpace(name)
+		skip[names[i]] = true
 	}
 	d.warnAboutSkips(names)
-	return names
+	return skip
 }
 
 // containers adds variables and mounts to the containers at a path.
 func (d *decision) containers(at string, list []*Container, init bool) {
 	for i, c := range list {
 		change := ContainerChange{Name: c.Name, Init: init}
-		if slices.Contains(d.skip, c.Name) {
+		if d.skip[c.Name] {
 			change.Skipped = true
 			d.out.Containers = append(d.out.Containers, change)
 			continue

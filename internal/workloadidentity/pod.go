@@ -1,5 +1,7 @@
 package workloadidentity
 
+import "strings"
+
 // Pod is the few fields of a pod that decide what it gets. They are read from
 // the API server's JSON; every other field stays where it is, since patches only
 // add.
@@ -141,8 +143,18 @@ func (a ServiceAccount) Subject() string {
 func ServiceAccountOf(namespace, name string, annotations map[string]string) ServiceAccount {
 	tenant, has := annotations[TenantIDAnnotation]
 	return ServiceAccount{
-		Namespace: namespace, Name: name, ClientID: annotations[ClientIDAnnotation],
-		TenantID: tenant, HasTenantID: has,
-		Expiration: annotations[ExpirationAnnotation],
+		Namespace: namespace, Name: name, ClientID: CutAnnotation(annotations[ClientIDAnnotation]),
+		TenantID: CutAnnotation(tenant), HasTenantID: has,
+		Expiration: CutAnnotation(annotations[ExpirationAnnotation]),
 	}
+}
+
+// CutAnnotation gives as much of the value of a service account's annotation as is
+// looked at: 512 bytes. What is longer is not valid, nor is what is left of it; it
+// would be remembered for every service account, and be in every container.
+func CutAnnotation(value string) string {
+	if len(value) <= maxAnnotation {
+		return value
+	}
+	return strings.ToValidUTF8(strings.Clone(value[:maxAnnotation]), "")
 }

@@ -108,7 +108,7 @@ func (d *decision) proxyValue(port int, native bool) jsontext.Value {
 // withIdentity gives a container of the proxy what every container gets, unless
 // the pod's annotation skips it, and makes it JSON.
 func (d *decision) withIdentity(c proxyContainer) jsontext.Value {
-	if !slices.Contains(d.skip, c.Name) {
+	if !d.skip[c.Name] {
 		c.Env = append(c.Env, d.envTrusting.json...)
 		c.VolumeMounts = []jsontext.Value{d.mount}
 	}

@@ -19,13 +19,30 @@ var readOptions = json.JoinOptions(
 	jsontext.AllowInvalidUTF8(true),    // ParseReview looks at the whole at once
 	json.WithUnmarshalers(json.UnmarshalFromFunc(func() func(*jsontext.Decoder, *Review) error {
 		read := readerOf(reflect.TypeFor[Review]())
-		return func(dec *jsontext.Decoder, into *Review) error { return read(dec, reflect.ValueOf(into).Elem()) }
+		return func(dec *jsontext.Decoder, into *Review) error {
+			return read(&input{dec, maxElements}, reflect.ValueOf(into).Elem())
+		}
 	}())),
 )
 
+// input is a review that is read. What is read takes memory by its elements, of
+// which a few bytes are enough to send one.
+type input struct {
+	*jsontext.Decoder
+	left int // elements that it may still have
+}
+
+// element counts an element of a list, or an annotation.
+func (in *input) element() error {
+	if in.left--; in.left < 0 {
+		return fmt.Errorf("the pod has more than %d elements in its lists", maxElements)
+	}
+	return nil
+}
+
 // reader reads a JSON value into a variable of the type that it was made for. null
 // is the type's zero value.
-type reader func(dec *jsontext.Decoder, into reflect.Value) error
+type reader func(dec *input, into reflect.Value) error
 
 // readerOf makes the reader of a type: of a struct, by its json tags, and of what
 // structs here have.
@@ -37,7 +54,7 @@ func readerOf(t reflect.Type) reader {
 		return sliceReader(readerOf(t.Elem()))
 	case reflect.Pointer:
 		read := readerOf(t.Elem())
-		return func(dec *jsontext.Decoder, into reflect.Value) error {
+		return func(dec *input, into reflect.Value) error {
 			if dec.PeekKind() == 'n' {
 				into.SetZero()
 				return skip(dec)
@@ -46,13 +63,13 @@ func readerOf(t reflect.Type) reader {
 			return read(dec, into.Elem())
 		}
 	case reflect.String:
-		return func(dec *jsontext.Decoder, into reflect.Value) error {
+		return func(dec *input, into reflect.Value) error {
 			text, err := readString(dec)
 			into.SetString(text)
 			return err
 		}
 	case reflect.Bool:
-		return func(dec *jsontext.Decoder, into reflect.Value) error {
+		return func(dec *input, into reflect.Value) error {
 			kind, err := expect(dec, "true or false", 't', 'f', 'n')
 			if err != nil {
 				return err
@@ -80,7 +97,7 @@ func structReader(t reflect.Type) reader {
 	if len(names) > maxMembers {
 		panic(fmt.Sprintf("%v has more than %d fields", t, maxMembers)) // as above
 	}
-	return func(dec *jsontext.Decoder, into reflect.Value) error {
+	return func(dec *input, into reflect.Value) error {
 		into.SetZero()
 		var seen [maxMembers]bool
 		return members(dec, func(name []byte) error {
@@ -100,7 +117,7 @@ func structReader(t reflect.Type) reader {
 }
 
 func sliceReader(read reader) reader {
-	return func(dec *jsontext.Decoder, into reflect.Value) error {
+	return func(dec *input, into reflect.Value) error {
 		into.SetZero()
 		kind, err := expect(dec, "a list", '[', 'n')
 		if err != nil {
@@ -113,6 +130,9 @@ func sliceReader(read reader) reader {
 			into.Set(reflect.MakeSlice(into.Type(), 0, 0)) // which is not null
 		}
 		for n := 0; dec.PeekKind() != ']'; n++ {
+			if err := dec.element(); err != nil {
+				return err
+			}
 			if n == into.Cap() {
 				into.Grow(max(2, n))
 			}
@@ -127,7 +147,7 @@ func sliceReader(read reader) reader {
 }
 
 // expect gives the kind of the next value, which must be one of those given.
-func expect(dec *jsontext.Decoder, what string, kinds ...jsontext.Kind) (jsontext.Kind, error) {
+func expect(dec *input, what string, kinds ...jsontext.Kind) (jsontext.Kind, error) {
 	kind := dec.PeekKind()
 	for _, k := range kinds {
 		if kind == k {
@@ -144,13 +164,13 @@ func expect(dec *jsontext.Decoder, what string, kinds ...jsontext.Kind) (jsontex
 
 // skip reads a value that nobody asks for: all at once, since it is in memory
 // anyway, where SkipValue goes by its tokens.
-func skip(dec *jsontext.Decoder) error {
+func skip(dec *input) error {
 	_, err := dec.ReadValue()
 	return err
 }
 
 // members reads an object, or null, and calls read before each member's value.
-func members(dec *jsontext.Decoder, read func(name []byte) error) error {
+func members(dec *input, read func(name []byte) error) error {
 	kind, err := expect(dec, "an object", '{', 'n')
 	if err != nil {
 		return err
@@ -184,7 +204,7 @@ func unquoted(quoted jsontext.Value) ([]byte, error) {
 }
 
 // readString reads a string.
-func readString(dec *jsontext.Decoder) (string, error) {
+func readString(dec *input) (string, error) {
 	kind, err := expect(dec, "a string", '"', 'n')
 	if err != nil {
 		return "", err
@@ -198,12 +218,15 @@ func readString(dec *jsontext.Decoder) (string, error) {
 }
 
 // readStrings reads annotations.
-func readStrings(dec *jsontext.Decoder, into reflect.Value) error {
+func readStrings(dec *input, into reflect.Value) error {
 	var all map[string]string
 	err := members(dec, func(raw []byte) error {
 		name := string(raw)
 		if _, ok := all[name]; ok {
 			return fmt.Errorf("duplicate object member name %q", name)
+		}
+		if err := dec.element(); err != nil {
+			return err
 		}
 		value, err := readString(dec)
 		if all == nil {

@@ -14,10 +14,10 @@ const maxWarning = 256
 
 // warnf adds an admission warning, once.
 func (d *decision) warnf(format string, args ...any) {
-	w := fmt.Sprintf(format, args...)
-	if len(w) > maxWarning {
-		w = strings.ToValidUTF8(w[:maxWarning-3], "") + "..."
+	if len(d.out.Warnings) == maxWarnings {
+		return
 	}
+	w := shorten(fmt.Sprintf(format, args...), maxWarning)
 	if !slices.Contains(d.out.Warnings, w) {
 		d.out.Warnings = append(d.out.Warnings, w)
 	}
@@ -52,10 +52,12 @@ func (d *decision) hasOwnClientID() bool {
 // warnAboutSkips names containers to skip that the pod does not have. Another
 // webhook may still add them, so that this is no error.
 func (d *decision) warnAboutSkips(names []string) {
+	known := map[string]bool{"": true, ProxyContainer: true, ProxyInitContainer: true}
+	for _, c := range slices.Concat(d.pod.Spec.InitContainers, d.pod.Spec.Containers) {
+		known[c.Name] = true
+	}
 	for _, name := range names {
-		has := func(c *Container) bool { return c.Name == name }
-		if name == "" || name == ProxyContainer || name == ProxyInitContainer ||
-			slices.ContainsFunc(d.pod.Spec.Containers, has) || slices.ContainsFunc(d.pod.Spec.InitContainers, has) {
+		if known[name] {
 			continue
 		}
 		if strings.Contains(name, ",") {
