@@ -25,9 +25,12 @@ const MutatePath = "/mutate-v1-pod"
 // server takes, and room for the rest.
 const maxReview = 7 << 20
 
-// buffers of a body, and then of its answer, are kept for the next request.
-// Nothing decoded refers to them.
-var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 32<<10); return &b }}
+// buffers of a body, and then of its answer, are kept for the next request unless
+// they are large. Nothing decoded refers to them.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 0, smallReview); return &b }}
+
+// keptBuffer is the largest that is kept.
+const keptBuffer = 256 << 10
 
 // mutate answers a pod's AdmissionReview. Every answer is a review, as the
 // protocol has it: a failure is a denial in it.
@@ -39,9 +42,21 @@ func (w *Webhook) mutate(rw http.ResponseWriter, req *http.Request) {
 		http.Error(rw, "an AdmissionReview is POSTed", http.StatusMethodNotAllowed)
 		return
 	}
+	size := int(min(req.ContentLength, maxReview))
+	if size < 0 { // it does not say
+		size = maxReview
+	}
+	release, refused := w.bodies.take(req.RemoteAddr, size)
+	if refused == nil {
+		defer release()
+	}
 	buffer := buffers.Get().(*[]byte)
-	defer buffers.Put(buffer)
-	*buffer = w.answer(rw, req, (*buffer)[:0])
+	defer func() {
+		if cap(*buffer) <= keptBuffer {
+			buffers.Put(buffer)
+		}
+	}()
+	*buffer = w.answer(rw, req, (*buffer)[:0], refused)
 	// With its length the answer is sent in fewer pieces.
 	rw.Header()["Content-Type"], rw.Header()["Content-Length"] = jsonContent, []string{strconv.Itoa(len(*buffer))}
 	if _, err := rw.Write(*buffer); err != nil {
@@ -51,10 +66,10 @@ func (w *Webhook) mutate(rw http.ResponseWriter, req *http.Request) {
 
 var jsonContent = []string{"application/json"}
 
-// answer reads one review into a buffer, decides, and gives the answer, in the same
-// buffer or a larger one. A panic in it is a mistake in the agent: it is logged and
-// costs that one pod.
-func (w *Webhook) answer(rw http.ResponseWriter, req *http.Request, buffer []byte) (answer []byte) {
+// answer reads one review into a buffer, unless it is refused unread, decides, and
+// gives the answer, in the same buffer or a larger one. A panic in it is a mistake in
+// the agent: it is logged and costs that one pod.
+func (w *Webhook) answer(rw http.ResponseWriter, req *http.Request, buffer []byte, refused error) (answer []byte) {
 	start, namespace := time.Now(), ""
 	var review *workloadidentity.Review
 	defer func() {
@@ -71,13 +86,19 @@ func (w *Webhook) answer(rw http.ResponseWriter, req *http.Request, buffer []byt
 		w.metrics.observe(namespace, time.Since(start))
 	}()
 	var m workloadidentity.Mutation
-	body, err := readReview(rw, req, buffer)
+	body, err := buffer, refused
+	if err == nil {
+		body, err = readReview(rw, req, buffer)
+	}
 	if err == nil {
 		review, err = workloadidentity.ParseReview(body)
 	}
 	if err == nil {
-		namespace = review.Request.Namespace
 		m, err = w.decide(req.Context(), review.Request)
+		// Anybody could name any namespace: it is there where the account was found.
+		if m.Volume != "" || w.accounts.inNamespace(review.Request.Namespace) {
+			namespace = review.Request.Namespace
+		}
 	}
 	return review.AppendAnswer(body[:0], m, err)
 }
@@ -161,6 +182,10 @@ func (w *Webhook) decide(ctx context.Context, r *workloadidentity.ReviewRequest)
 // lookupFailed tells a service account that does not exist, which is the pod's
 // mistake, from an API server that does not answer, which is not.
 func (w *Webhook) lookupFailed(ctx context.Context, err error) error {
+	if denial, ok := errors.AsType[*workloadidentity.DenialError](err); ok {
+		w.log.WarnContext(ctx, "pod denied", "why", err)
+		return denial
+	}
 	status, ok := errors.AsType[*apierrors.StatusError](err)
 	if ok && apierrors.IsNotFound(status) {
 		w.log.WarnContext(ctx, "pod denied", "why", err)

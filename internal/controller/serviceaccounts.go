@@ -3,15 +3,19 @@ package controller
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/lanyard-id/lanyard/internal/serving"
@@ -24,6 +28,10 @@ var serviceAccountResource = schema.GroupVersionResource{Version: "v1", Resource
 // API server itself waits ten seconds for a webhook.
 const lookupTimeout = 5 * time.Second
 
+// maxQuestions is how many such questions may be open. Each has a pod in memory
+// that waits for it, and anybody may ask for accounts that there are not.
+const maxQuestions = 128
+
 // serviceAccounts remembers what the webhook needs of every service account of
 // the cluster, a hundred bytes or so each. It is the store of a client-go
 // reflector, which lists and watches metadata only.
@@ -31,6 +39,7 @@ type serviceAccounts struct {
 	client metadata.Interface
 	synced atomic.Bool
 	asked  atomic.Pointer[error] // how the API server answers lists and watches; nil: not yet
+	asking chan struct{}         // of maxQuestions
 
 	mu    sync.RWMutex
 	known map[accountKey]account
@@ -44,7 +53,7 @@ type account struct {
 }
 
 func newServiceAccounts(client metadata.Interface) *serviceAccounts {
-	return &serviceAccounts{client: client, known: map[accountKey]account{}}
+	return &serviceAccounts{client: client, asking: make(chan struct{}, maxQuestions), known: map[accountKey]account{}}
 }
 
 // run follows the cluster's service accounts until ctx ends.
@@ -99,6 +108,15 @@ func (s *serviceAccounts) get(ctx context.Context, namespace, name string) (work
 			Namespace: namespace, Name: name, ClientID: a.clientID, TenantID: a.tenantID, HasTenantID: a.hasTenantID, Expiration: a.expiration,
 		}, nil
 	}
+	if !isSegment(namespace) || !isSegment(name) {
+		return workloadidentity.ServiceAccount{}, apierrors.NewNotFound(serviceAccountResource.GroupResource(), fmt.Sprintf("%.64s/%.64s", namespace, name))
+	}
+	select {
+	case s.asking <- struct{}{}:
+		defer func() { <-s.asking }()
+	default:
+		return workloadidentity.ServiceAccount{}, errTooManyQuestions
+	}
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	m, err := s.client.Resource(serviceAccountResource).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
@@ -106,6 +124,27 @@ func (s *serviceAccounts) get(ctx context.Context, namespace, name string) (work
 		return workloadidentity.ServiceAccount{}, fmt.Errorf("reading service account %s/%s: %w", namespace, name, err)
 	}
 	return workloadidentity.ServiceAccountOf(namespace, name, m.Annotations), nil
+}
+
+// inNamespace tells whether a namespace is known to be there: each has an account
+// that the controller manager makes for pods that name none.
+func (s *serviceAccounts) inNamespace(namespace string) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	_, ok := s.known[accountKey{namespace, workloadidentity.DefaultServiceAccount}]
+	return ok
+}
+
+// isSegment tells whether an object can have a name. What a pod says has not been
+// validated yet, and a name that is a path would lead the question elsewhere.
+func isSegment(name string) bool {
+	return name != "" && len(name) <= validation.DNS1123SubdomainMaxLength && len(rest.IsValidPathSegmentName(name)) == 0
+}
+
+// errTooManyQuestions refuses a pod that would wait for its service account beside
+// too many others.
+var errTooManyQuestions = &workloadidentity.DenialError{
+	Code: http.StatusTooManyRequests, Message: "the webhook asks the API server for too many service accounts that it does not know; try again",
 }
 
 func (s *serviceAccounts) put(known map[accountKey]account, obj any) error {
@@ -180,7 +219,7 @@ func slim(obj any) (any, error) {
 			if kept == nil {
 				kept = make(map[string]string, 1)
 			}
-			kept[key] = v
+			kept[key] = workloadidentity.CutAnnotation(v)
 		}
 	}
 	return &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{

@@ -54,6 +54,7 @@ type Webhook struct {
 	namespace string // its own
 	metrics   *metrics
 	accounts  *serviceAccounts
+	bodies    *bodies
 	api       *apiServer
 	servers   *serving.Servers
 	// The rest is nil where it is not configured.
@@ -88,7 +89,7 @@ func NewWebhook(c WebhookConfig) (*Webhook, error) {
 		return nil, err
 	}
 	w := &Webhook{
-		log: c.Log, namespace: c.Namespace, metrics: newMetrics(), accounts: newServiceAccounts(k.metadata), api: k.api, next: c.Settings,
+		log: c.Log, namespace: c.Namespace, metrics: newMetrics(), accounts: newServiceAccounts(k.metadata), bodies: newBodies(), api: k.api, next: c.Settings,
 	}
 	if c.Detect {
 		if w.detector, err = newDetector(k, c, w.metrics); err != nil {
