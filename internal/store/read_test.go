@@ -185,10 +185,12 @@ func TestContextIsRespected(t *testing.T) {
 	_, getErr := s.Get(ctx, "a")
 	_, listErr := s.List(ctx, "a", ListOptions{})
 	_, updateErr := s.Update(ctx, func(tx *Tx) error { tx.Put("a", nil); return nil })
+	leaving, leave := context.WithCancelCause(t.Context())
+	_, lateErr := s.Update(leaving, func(tx *Tx) error { tx.Put("a", nil); leave(why); return nil })
 	_, readErr := s.Update(ctx, func(tx *Tx) error { _, err := tx.Get("a"); return err })
 	followErr := s.Follow(ctx, "a", func([]Change, bool) {})
 	_, lockErr := s.TryLock(ctx, "a", 1)
-	for _, err := range []error{getErr, listErr, updateErr, readErr, followErr, lockErr} {
+	for _, err := range []error{getErr, listErr, updateErr, lateErr, readErr, followErr, lockErr} {
 		if !errors.Is(err, why) {
 			t.Error(err)
 		}

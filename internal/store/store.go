@@ -236,12 +236,18 @@ func (s *Store) Close() error {
 }
 
 // begin admits a call: the context that it gives ends with the caller's and
-// when the store closes. The function that it gives must be called at the end.
+// when the store closes. The function that it gives must be called at the end. A
+// call whose context has ended is not begun: etcd would look at the context and at
+// the request at once, and might take the request.
 func (s *Store) begin(ctx context.Context) (context.Context, func(), error) {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
 		return nil, nil, ErrClosed
+	}
+	if ctx.Err() != nil {
+		s.mu.Unlock()
+		return nil, nil, context.Cause(ctx)
 	}
 	s.calls++
 	s.mu.Unlock()

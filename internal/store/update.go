@@ -121,6 +121,9 @@ func (tx *Tx) commit() (rev int64, committed bool, err error) {
 	if e := tx.s.engine; e != nil && slices.ContainsFunc(slices.Collect(maps.Values(tx.writes)), puts) && !e.hasRoom() {
 		return 0, false, tx.s.errFull()
 	}
+	if tx.ctx.Err() != nil { // f took long: nothing is written for who has gone
+		return 0, false, context.Cause(tx.ctx)
+	}
 	resp, err := tx.s.client.Txn(tx.ctx).If(compares...).Then(ops...).Commit()
 	if err != nil {
 		return 0, false, fmt.Errorf("committing: %w", tx.s.wrap(tx.ctx, err))
