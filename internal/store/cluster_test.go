@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -37,9 +38,19 @@ type server struct {
 	etcd *embed.Etcd
 }
 
+// ownLoopback is an address on which other processes do not happen to listen: a
+// member that was stopped finds its port free again.
+func ownLoopback() net.IP {
+	if runtime.GOOS != "linux" { // which alone has more than one of them
+		return net.IPv4(127, 0, 0, 1)
+	}
+	pid := os.Getpid()
+	return net.IPv4(127, byte(1+pid>>16&0x3f), byte(pid>>8), byte(pid))
+}
+
 func startServer(tb testing.TB, change ...func(*embed.Config)) *server {
 	tb.Helper()
-	srv := &server{t: tb, dir: tb.TempDir(), addr: "127.0.0.1:0"}
+	srv := &server{t: tb, dir: tb.TempDir(), addr: net.JoinHostPort(ownLoopback().String(), "0")}
 	srv.start(change...)
 	tb.Cleanup(srv.stop)
 	return srv
@@ -186,7 +197,7 @@ func TestPrefixes(t *testing.T) {
 // without a hang; when it is back, all goes on, with nothing missed.
 func TestClusterAway(t *testing.T) {
 	srv := startServer(t)
-	s := open(t, srv.at, func(c *Config) { c.StaleAfter = time.Second })
+	s := open(t, srv.at, func(c *Config) { c.StaleAfter = 5 * time.Second })
 	view := follow(t, s, "")
 	put(t, s, "a", "1")
 	srv.stop()
@@ -208,7 +219,7 @@ func TestClusterAway(t *testing.T) {
 // told that state anew.
 func TestClusterRestored(t *testing.T) {
 	srv := startServer(t)
-	s := open(t, srv.at, func(c *Config) { c.StaleAfter = 2 * time.Second })
+	s := open(t, srv.at, func(c *Config) { c.StaleAfter = 10 * time.Second })
 	view := follow(t, s, "k/")
 	for i := range 20 {
 		put(t, s, fmt.Sprint("k/", i), "1")
@@ -247,7 +258,7 @@ func certificate(t *testing.T) (certFile, keyFile string, pool *x509.CertPool) {
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "etcd"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+		IPAddresses: []net.IP{ownLoopback()}, IsCA: true, BasicConstraintsValid: true,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)

@@ -119,7 +119,7 @@ func del(tb testing.TB, s *Store, keys ...string) int64 {
 // eventually waits for a condition that some other goroutine brings about.
 func eventually(tb testing.TB, what string, ok func() bool) {
 	tb.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(time.Minute)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
