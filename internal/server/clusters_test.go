@@ -125,7 +125,7 @@ func (c *attached) agent(r *running) *channel.State {
 // until waits for a condition on what an agent knows.
 func until(t *testing.T, s *channel.State, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.NewTimer(30 * time.Second)
+	deadline := time.NewTimer(time.Minute)
 	defer deadline.Stop()
 	for {
 		changed := s.Changed()
@@ -167,8 +167,9 @@ func wantRefused(t *testing.T, what string, a answer, number string) {
 // ends with the resource. Requests have little time; streams have all.
 func TestAttachedCluster(t *testing.T) {
 	dir := t.TempDir()
+	const limit = 2 * time.Second // a busy machine's for a request
 	configure := func(cfg *Config) {
-		cfg.Limits.RequestTimeout, cfg.ShutdownGrace = Duration(300*time.Millisecond), Duration(time.Hour)
+		cfg.Limits.RequestTimeout, cfg.ShutdownGrace = Duration(limit), Duration(time.Hour)
 	}
 	r := start(t, dir, configure)
 	p := r.party(t)
@@ -176,6 +177,8 @@ func TestAttachedCluster(t *testing.T) {
 	c, other := p.attach("east"), p.attach("west")
 	p.trust(&issuer{url: c.issuer}, workloadSubject)
 	state := c.agent(r)
+	until(t, state, "the agent is synced", state.Synced)
+	followed := time.Now()
 	until(t, state, "the agent knows the credential", func() bool { return len(state.Credentials(clientID, workloadSubject)) == 1 })
 
 	if a := p.exchange(clientID, c.workload()); a.get("access_token") == "" {
@@ -199,6 +202,10 @@ func TestAttachedCluster(t *testing.T) {
 		t.Errorf("discovery: %d %s", a.status, a.text)
 	}
 
+	waitFor(t, func() bool { return time.Since(followed) > 2*limit }) // what a request and its answer have
+	if n, live := state.Stream(); n != 1 || !live {
+		t.Errorf("the agent follows stream %d, live %v: the first has ended", n, live)
+	}
 	// The cloud stops without waiting for the stream, and the agent finds it again.
 	if err := r.stop(); err != nil {
 		t.Fatal(err)

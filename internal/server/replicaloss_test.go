@@ -120,7 +120,8 @@ type lossWorld struct {
 	consumers []*consumer
 }
 
-func newLossWorld(t *testing.T, patient bool) *lossWorld {
+// delay is for how long the first one goes on when it is told to stop.
+func newLossWorld(t *testing.T, patient bool, delay time.Duration) *lossWorld {
 	t.Helper()
 	etcd := strings.TrimPrefix(startEtcd(t), "http://")
 	key := filepath.Join(t.TempDir(), "key")
@@ -128,13 +129,13 @@ func newLossWorld(t *testing.T, patient bool) *lossWorld {
 		t.Fatal(err)
 	}
 	w := &lossWorld{}
-	for range 2 {
+	for _, delay := range []time.Duration{delay, 0} {
 		way := newRelay(t, etcd)
 		dir := t.TempDir()
 		w.stores = append(w.stores, way)
 		w.replicas = append(w.replicas, start(t, dir, func(cfg *Config) {
 			*cfg = Config{
-				DataDir: dir, Logger: cfg.Logger, SealingKeyFile: key, PublicPort: 443, ShutdownDelay: Duration(500 * time.Millisecond),
+				DataDir: dir, Logger: cfg.Logger, SealingKeyFile: key, PublicPort: 443, ShutdownDelay: Duration(delay),
 				Store: StoreConfig{Endpoints: []string{"http://" + way.Addr().String()}},
 			}
 		}))
@@ -197,7 +198,7 @@ func (w *lossWorld) goOn(t *testing.T, rounds int64) {
 // A replica that is stopped, as an upgrade does, tells load balancers first and
 // finishes what it has: no request fails, and nobody has to send one again.
 func TestReplicaStops(t *testing.T) {
-	w := newLossWorld(t, false)
+	w := newLossWorld(t, false, 5*time.Second) // in which the front sees it, on a busy machine too
 	w.goOn(t, 5)
 	for i, b := range w.front.backends {
 		if b.connections() == 0 {
@@ -220,7 +221,7 @@ func TestReplicaStops(t *testing.T) {
 // what was written before is there, what the lost one was working on is finished
 // by the other, and it comes back when it can.
 func TestReplicaIsLost(t *testing.T) {
-	w := newLossWorld(t, true)
+	w := newLossWorld(t, true, 0)
 	w.goOn(t, 5)
 	lost, kept := w.front.backends[0], w.front.backends[1]
 	if lost.connections() == 0 || kept.connections() == 0 {
@@ -254,6 +255,9 @@ func TestReplicaIsLost(t *testing.T) {
 	})
 	resourceManager(http.MethodGet, operator.groupURL("ending"), "", http.StatusNotFound)
 
+	// Its views are stale by then, and it says so: until it has the store again, the
+	// front leads nobody to it.
+	waitFor(t, lost.away.Load)
 	w.stores[0].backends[0].cut(false)
 	lost.cut(false)
 	had := lost.connections()
