@@ -100,7 +100,7 @@ type world struct {
 
 func newWorld(tb testing.TB) *world {
 	tb.Helper()
-	return newWorldOf(tb, 20*time.Millisecond, time.Second)
+	return newWorldOf(tb, 20*time.Millisecond, time.Minute)
 }
 
 func newWorldOf(tb testing.TB, heartbeat, patience time.Duration) *world {
@@ -128,12 +128,18 @@ func (w *world) open(dir *directory.Directory) {
 	cloudtest.Must(w.TB, err)
 }
 
-// serve serves the plane of agents by TLS, with times for requests that no stream
-// keeps.
+// serve serves the plane of agents by TLS.
 func (w *world) serve() {
 	w.TB.Helper()
+	w.serveWithin(0)
+}
+
+// serveWithin is serve with a time for a request, and as much for its answer; 0:
+// without.
+func (w *world) serveWithin(limit time.Duration) {
+	w.TB.Helper()
 	srv := httptest.NewUnstartedServer(w.channel)
-	srv.Config.ReadTimeout, srv.Config.WriteTimeout = 50*time.Millisecond, 50*time.Millisecond
+	srv.Config.ReadTimeout, srv.Config.WriteTimeout = limit, limit
 	srv.Config.ErrorLog = slog.NewLogLogger(w.Logger.Handler(), slog.LevelDebug)
 	srv.EnableHTTP2 = true
 	srv.StartTLS()
@@ -227,7 +233,7 @@ func (w *world) follow(c cluster.Cluster, raw string) *channel.Client {
 // until waits for a condition on what an agent knows.
 func (w *world) until(s *channel.State, what string, holds func() bool) {
 	w.TB.Helper()
-	deadline := time.NewTimer(30 * time.Second)
+	deadline := time.NewTimer(time.Minute)
 	defer deadline.Stop()
 	for {
 		changed := s.Changed()
@@ -312,7 +318,7 @@ type stream struct {
 // stream opens a stream; query may resume one.
 func (w *world) stream(c cluster.Cluster, raw, query string) *stream {
 	w.TB.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	w.TB.Cleanup(cancel)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.url+channel.ChangesPath(c.ID)+query, nil)
 	cloudtest.Must(w.TB, err)
@@ -334,7 +340,7 @@ func (s *stream) next() (channel.Change, bool) {
 		var c channel.Change
 		if err := s.dec.Decode(&c); err != nil {
 			if s.ctx.Err() != nil {
-				s.tb.Fatal("nothing came for half a minute")
+				s.tb.Fatal("nothing came for a minute")
 			}
 			return channel.Change{}, false
 		}
