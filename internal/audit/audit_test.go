@@ -312,13 +312,15 @@ func TestReopenInTheMiddleOfALine(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.log")
 	l := open(t, path)
 	r := stall(t, l)
-	l.file.SetWriteDeadline(time.Now().Add(50 * time.Millisecond)) // by then the pipe is full
+	l.io.Lock() // nothing is written before all of it waits
 	const n = 1000
 	for i := range n {
 		if err := l.Write(t.Context(), Record{Kind: KindToken, Reason: fmt.Sprintf("%0100d", i)}); err != nil {
-			t.Fatal(err)
+			t.Error(err)
 		}
 	}
+	l.file.SetWriteDeadline(time.Now().Add(50 * time.Millisecond)) // by then the pipe is full
+	l.io.Unlock()
 	if err := l.Flush(); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatal(err)
 	}
