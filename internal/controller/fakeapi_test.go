@@ -102,15 +102,21 @@ func (f *fakeAPI) put(path string, object map[string]any) {
 	f.store(path, object)
 }
 
-func (f *fakeAPI) store(path string, object map[string]any) {
+// store keeps an object in its next version. What is kept is not changed again: it
+// is written to clients without the lock.
+func (f *fakeAPI) store(path string, object map[string]any) map[string]any {
 	kind := "MODIFIED"
 	if f.objects[path] == nil {
 		kind = "ADDED"
 	}
 	f.revision++
-	object["metadata"].(map[string]any)["resourceVersion"] = strconv.Itoa(f.revision)
+	meta := maps.Clone(object["metadata"].(map[string]any))
+	meta["resourceVersion"] = strconv.Itoa(f.revision)
+	object = maps.Clone(object)
+	object["metadata"] = meta
 	f.objects[path] = object
 	f.tell(path, event{kind, object})
+	return object
 }
 
 func (f *fakeAPI) remove(path string) {
@@ -134,6 +140,13 @@ func (f *fakeAPI) get(path string) map[string]any {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return maps.Clone(f.objects[path])
+}
+
+// read counts how often an object was asked for by its path.
+func (f *fakeAPI) read(path string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.gets[path]
 }
 
 // written counts the writes to paths with a prefix.
@@ -284,25 +297,21 @@ func (f *fakeAPI) object(w http.ResponseWriter, r *http.Request) {
 		}
 		answer(w, http.StatusOK, have)
 	case r.Method == http.MethodPatch && have != nil:
-		have = merge(have, sent)
-		f.store(path, have)
-		answer(w, http.StatusOK, have)
+		answer(w, http.StatusOK, f.store(path, merge(have, sent)))
 	case r.Method == http.MethodPost && have != nil:
 		status(w, http.StatusConflict, "AlreadyExists", path+" exists")
 	case r.Method == http.MethodPost:
 		if _, in, ok := strings.Cut(path, "/namespaces/"); ok {
 			sent["metadata"].(map[string]any)["namespace"], _, _ = strings.Cut(in, "/")
 		}
-		f.store(path, sent)
-		answer(w, http.StatusCreated, sent)
+		answer(w, http.StatusCreated, f.store(path, sent))
 	case have == nil:
 		f.gets[path]++
 		status(w, http.StatusNotFound, "NotFound", fmt.Sprintf("serviceaccounts %q not found", path[strings.LastIndex(path, "/")+1:]))
 	case sent["metadata"].(map[string]any)["resourceVersion"] != have["metadata"].(map[string]any)["resourceVersion"]:
 		status(w, http.StatusConflict, "Conflict", "the object has been modified")
 	default:
-		f.store(path, sent)
-		answer(w, http.StatusOK, sent)
+		answer(w, http.StatusOK, f.store(path, sent))
 	}
 }
 

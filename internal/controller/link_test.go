@@ -130,7 +130,7 @@ func TestReports(t *testing.T) {
 	}
 	reported := func(what string) {
 		t.Helper()
-		deadline := time.After(20 * time.Second)
+		deadline := time.After(time.Minute)
 		var diff string
 		for {
 			select {

@@ -140,7 +140,7 @@ func bundleOf(tb testing.TB, api *fakeAPI, webhook int) []byte {
 // eventually waits for a condition.
 func eventually(tb testing.TB, check func() error) {
 	tb.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(time.Minute)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -280,7 +280,7 @@ func TestAdmission(t *testing.T) {
 			t.Errorf("account %q: %+v", name, got)
 		}
 	}
-	if api.gets[accountsPath+"app"] != 0 {
+	if api.read(accountsPath+"app") != 0 {
 		t.Error("a service account that is known was asked for")
 	}
 	// What is not the making of a pod is let through as it is.
