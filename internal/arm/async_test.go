@@ -322,7 +322,6 @@ func TestOneWorkerAtATime(t *testing.T) {
 	w.group("rg")
 	second, err := New(w.engine.cfg)
 	cloudtest.Must(t, err)
-	second.lease = time.Second
 	ctx, stop := context.WithCancel(context.Background())
 	stopped := make(chan error, 1)
 	go func() { stopped <- second.Run(ctx) }()

@@ -209,10 +209,10 @@ func (c *Cloud) Records() []audit.Record {
 }
 
 // Eventually waits until a condition holds, and fails with the log when it does
-// not within half a minute.
+// not within a minute.
 func (c *Cloud) Eventually(what string, condition func() bool) {
 	c.TB.Helper()
-	deadline := time.NewTimer(30 * time.Second)
+	deadline := time.NewTimer(time.Minute)
 	defer deadline.Stop()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()

@@ -51,7 +51,7 @@ func replica(t *testing.T, endpoint string) *fixture {
 // eventually waits for what another replica has written.
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !cond(); {
+	for deadline := time.Now().Add(time.Minute); !cond(); {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s: not seen", what)
 		}
