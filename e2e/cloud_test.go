@@ -150,10 +150,11 @@ func upBy(lanyard []string, data string, flags ...string) (stop func() error, er
 	}, nil
 }
 
-// testContext bounds a test's requests, so that a client's retries cannot hang it.
+// testContext bounds a test's requests, so that a client's retries cannot hang it. An
+// az command alone takes seconds, and on a busy machine many.
 func testContext(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -46,7 +46,7 @@ func newGroup(t *testing.T) string {
 	}
 	t.Cleanup(func() {
 		// The test's own context has ended by now.
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 		defer cancel()
 		poller, err := groups.BeginDelete(ctx, name, nil)
 		if err == nil {
