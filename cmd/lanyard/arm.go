@@ -197,13 +197,15 @@ var nextSteps = map[string]string{
 
 func (e *armError) Error() string {
 	r := e.refused
-	text := fmt.Sprintf("the Resource Manager refused (%d %s, %s): %s", r.Status, http.StatusText(r.Status), r.Code, r.Message)
+	// What comes behind it is ours to say.
+	message := strings.TrimSuffix(r.Message, ".")
+	text := fmt.Sprintf("the Resource Manager refused (%d %s, %s): %s", r.Status, http.StatusText(r.Status), r.Code, message)
 	step := nextSteps[r.Code]
 	if e.operators() {
 		step = "that takes an Owner at the root of the cloud's first tenant: use the environment file that the cloud itself wrote"
 	}
 	if step != "" {
-		text = strings.TrimSuffix(text, ".") + "; " + step
+		text += "; " + step
 	}
 	return text
 }

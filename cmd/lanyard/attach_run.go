@@ -218,7 +218,7 @@ func (r *attachRun) failed(err error) error {
 	if len(r.done) == 0 {
 		return err
 	}
-	return fmt.Errorf("%w\nDone so far: %s. Run the same command again to go on", err, strings.Join(r.done, "; "))
+	return fmt.Errorf("%w\n%sRun the same command again to go on", err, doneSoFar(r.done))
 }
 
 // attached is the report of a run.

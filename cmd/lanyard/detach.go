@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path"
 	"strings"
 	"time"
 
@@ -22,8 +23,9 @@ type detachFlags struct {
 	place   clusterPlace
 	out     command.Output
 
-	credentials, cloudOnly, dryRun, yes bool
-	timeout                             time.Duration
+	credentials, cloudOnly, clusterOnly, dryRun, yes bool
+
+	timeout time.Duration
 }
 
 // newDetach makes `lanyard detach`.
@@ -37,6 +39,7 @@ func newDetach() *cobra.Command {
 put there, the webhook's configuration first, so that no pod waits for a webhook
 that is going; then delete the cluster's resource in the cloud, after which its
 tokens are refused. What would be done is shown first, and asked for on a terminal.
+Where one of the two is no more, --cloud-only or --cluster-only leaves it out.
 
 Federated credentials that trust the cluster's issuer are listed, and stay unless
 --delete-federated-credentials is said. Without the cluster they give nothing; and
@@ -44,8 +47,9 @@ no other cluster ever gets its issuer.`,
 		Example: `  lanyard detach shop --resource-group clusters
   lanyard detach shop -g clusters --delete-federated-credentials --yes
 
-  # The cluster is no more
-  lanyard detach shop -g clusters --cloud-only`,
+  # The cluster is no more, or the cloud
+  lanyard detach shop -g clusters --cloud-only
+  lanyard detach shop -g clusters --cluster-only`,
 		Args:    command.Arguments("NAME"),
 		PreRunE: func(_ *cobra.Command, args []string) error { return f.check(args[0]) },
 		RunE:    func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
@@ -56,6 +60,7 @@ no other cluster ever gets its issuer.`,
 	fl := cmd.Flags()
 	fl.BoolVar(&f.credentials, "delete-federated-credentials", false, "delete the federated credentials that trust the cluster, too")
 	fl.BoolVar(&f.cloudOnly, "cloud-only", false, "leave the cluster alone: it is no more, or Helm has taken the agent out")
+	fl.BoolVar(&f.clusterOnly, "cluster-only", false, "leave the cloud alone: it is no more")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "show what would be done, and do nothing")
 	fl.BoolVarP(&f.yes, "yes", "y", false, "do it without asking")
 	fl.DurationVar(&f.timeout, "timeout", 5*time.Minute, "how long to wait until everything is gone")
@@ -67,6 +72,12 @@ func (f *detachFlags) check(name string) error {
 	if f.timeout <= 0 {
 		return command.Usagef("--timeout is not positive")
 	}
+	if f.cloudOnly && f.clusterOnly {
+		return command.Usagef("--cloud-only and --cluster-only exclude each other")
+	}
+	if f.clusterOnly && f.credentials {
+		return command.Usagef("--cluster-only asks no cloud: leave --delete-federated-credentials out")
+	}
 	if f.cloudOnly && (f.cluster.kubeconfig != "" || f.cluster.context != "") {
 		return command.Usagef("--cloud-only asks no cluster: leave --kubeconfig and --context out")
 	}
@@ -77,8 +88,9 @@ func (f *detachFlags) check(name string) error {
 type detachRun struct {
 	*detachFlags
 	cmd  *cobra.Command
-	arm  *armClient
+	arm  *armClient      // nil with --cluster-only
 	kube *attach.Cluster // nil with --cloud-only
+	name string          // the cluster's, as it was given
 	id   azure.ResourceID
 
 	registered *connectedCluster // nil: it is not registered
@@ -91,7 +103,7 @@ type detachRun struct {
 
 // detachPlan is what a detach would do.
 type detachPlan struct {
-	ResourceID  string               `json:"resourceId"`
+	ResourceID  string               `json:"resourceId,omitempty"`
 	Context     string               `json:"context,omitempty"`
 	Objects     []attach.Object      `json:"objects"`
 	Kept        string               `json:"kept,omitempty"`
@@ -100,26 +112,21 @@ type detachPlan struct {
 	Credentials []trustingCredential `json:"federatedCredentials"`
 	// DeleteCredentials tells that the credentials go.
 	DeleteCredentials bool `json:"deleteFederatedCredentials"`
+
+	alone string // which side is not looked at, cluster or cloud
 }
 
 func (f *detachFlags) run(cmd *cobra.Command, name string) error {
 	ctx, stop := context.WithTimeoutCause(cmd.Context(), f.timeout, fmt.Errorf("%s are over (--timeout)", f.timeout))
 	defer stop()
-	r := &detachRun{detachFlags: f, cmd: cmd, removal: &attach.Removal{}}
-	env, _, err := f.where.load()
-	if err != nil {
+	r := &detachRun{detachFlags: f, cmd: cmd, name: name, removal: &attach.Removal{}, trusting: []trustingCredential{}}
+	if err := r.connect(ctx); err != nil {
 		return err
 	}
-	if !f.cloudOnly {
-		if r.kube, err = f.cluster.connect(); err != nil {
-			return err
-		}
+	if r.arm != nil {
+		defer r.arm.close()
 	}
-	if r.arm, err = newARMClient(ctx, env); err != nil {
-		return err
-	}
-	defer r.arm.close()
-	if err := r.look(ctx, name); err != nil {
+	if err := r.look(ctx); err != nil {
 		return err
 	}
 	p := r.plan()
@@ -141,21 +148,54 @@ func (f *detachFlags) run(cmd *cobra.Command, name string) error {
 	doing, stop := context.WithTimeoutCause(cmd.Context(), f.timeout, fmt.Errorf("%s are over (--timeout)", f.timeout))
 	defer stop()
 	if err := r.do(doing); err != nil {
-		if len(r.done) > 0 {
-			err = fmt.Errorf("%w\nDone so far: %s. Run the same command again to go on", err, strings.Join(r.done, "; "))
-		}
-		return err
+		return fmt.Errorf("%w\n%sRun the same command again to go on", err, doneSoFar(r.done))
 	}
 	return r.report(cmd.OutOrStdout(), p)
 }
 
-// look reads the cluster and the cloud, and changes neither.
-func (r *detachRun) look(ctx context.Context, name string) error {
+// doneSoFar says what was done before a failure.
+func doneSoFar(steps []string) string {
+	if len(steps) == 0 {
+		return ""
+	}
+	return "Done so far: " + strings.Join(steps, "; ") + ". "
+}
+
+// connect reaches for what is to be detached: the cluster, the cloud, or both.
+func (r *detachRun) connect(ctx context.Context) error {
 	var err error
-	if r.id, err = r.place.id(r.arm, name); err != nil {
+	if !r.cloudOnly {
+		if r.kube, err = r.cluster.connect(); err != nil {
+			return err
+		}
+	}
+	if r.clusterOnly {
+		return nil
+	}
+	env, _, err := r.where.load()
+	if err == nil {
+		r.arm, err = newARMClient(ctx, env)
+	}
+	if err != nil && !r.cloudOnly {
+		return fmt.Errorf("%w; where the cloud is no more, --cluster-only takes the agent out", err)
+	}
+	return err
+}
+
+// look reads the cluster and the cloud, and changes neither.
+func (r *detachRun) look(ctx context.Context) error {
+	if r.arm == nil {
+		return r.lookAtCluster(ctx)
+	}
+	var err error
+	if r.id, err = r.place.id(r.arm, r.name); err != nil {
 		return err
 	}
-	if r.registered, err = r.arm.cluster(ctx, r.id); err != nil {
+	r.registered, err = r.arm.cluster(ctx, r.id)
+	if isCode(err, "SubscriptionNotFound") {
+		return fmt.Errorf("%w; name the environment file of its cloud, or, where that is no more, say --cluster-only", err)
+	}
+	if err != nil {
 		return err
 	}
 	if r.kube != nil {
@@ -186,8 +226,13 @@ func (r *detachRun) lookAtCluster(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if a != nil && !strings.EqualFold(a.ResourceID, r.id.String()) {
+	if a != nil && !r.means(a.ResourceID) {
 		return fmt.Errorf("the cluster of the context %s is attached as %s: choose another context, or detach that", dash(r.kube.Name()), a.ResourceID)
+	}
+	if a != nil && r.arm == nil {
+		if r.id, err = azure.ParseResourceID(a.ResourceID); err != nil {
+			return err
+		}
 	}
 	if r.removal, err = r.kube.Removal(ctx); err != nil {
 		return err
@@ -198,10 +243,33 @@ func (r *detachRun) lookAtCluster(ctx context.Context) error {
 	return nil
 }
 
+// means reports whether this run is about the attached cluster of that ID. Without
+// the cloud, whose subscription a name lies in is not known.
+func (r *detachRun) means(id string) bool {
+	if r.arm != nil {
+		return strings.EqualFold(id, r.id.String())
+	}
+	if strings.HasPrefix(r.name, "/") {
+		return strings.EqualFold(id, r.name)
+	}
+	of, err := azure.ParseResourceID(id)
+	return err == nil && strings.EqualFold(of.Name(), r.name) && strings.EqualFold(of.ResourceGroup(), r.place.group) &&
+		(r.place.subscription == "" || strings.EqualFold(of.SubscriptionID(), r.place.subscription))
+}
+
 func (r *detachRun) plan() *detachPlan {
 	p := &detachPlan{
-		ResourceID: r.id.String(), Objects: r.removal.Objects(), Kept: r.removal.Kept, Pods: r.removal.Pods,
+		Objects: r.removal.Objects(), Kept: r.removal.Kept, Pods: r.removal.Pods,
 		Cloud: []cloudChange{}, Credentials: r.trusting, DeleteCredentials: r.credentials,
+	}
+	switch {
+	case r.cloudOnly:
+		p.alone = "cluster"
+	case r.clusterOnly:
+		p.alone = "cloud"
+	}
+	if !r.id.IsRoot() {
+		p.ResourceID = r.id.String()
 	}
 	if r.kube != nil {
 		p.Context = r.kube.Name()
@@ -222,12 +290,11 @@ func (r *detachRun) plan() *detachPlan {
 
 // print writes a plan for people.
 func (p *detachPlan) print(w io.Writer) error {
-	fmt.Fprintf(w, "In the cluster of the context %s:\n", dash(p.Context))
-	for _, o := range p.Objects {
-		fmt.Fprintf(w, "  delete %s\n", o)
-	}
-	if len(p.Objects) == 0 {
-		fmt.Fprintln(w, "  nothing")
+	if p.alone == "cluster" {
+		fmt.Fprintln(w, "The cluster is left alone.")
+	} else {
+		fmt.Fprintf(w, "In the cluster of the context %s:\n", dash(p.Context))
+		listOf(w, p.Objects, func(o attach.Object) string { return "delete " + o.String() })
 	}
 	if p.Kept != "" {
 		fmt.Fprintf(w, "  %s\n", p.Kept)
@@ -235,16 +302,25 @@ func (p *detachPlan) print(w io.Writer) error {
 	if p.Pods > 0 {
 		fmt.Fprintf(w, "  %d pods were set up by the webhook: they get no tokens any more; where they trust the cloud by a ConfigMap, their containers do not start again\n", p.Pods)
 	}
-	fmt.Fprintln(w, "\nIn the cloud:")
-	for _, c := range p.Cloud {
-		fmt.Fprintf(w, "  %s %s\n", c.Action, c.Resource)
-	}
-	if len(p.Cloud) == 0 {
-		fmt.Fprintln(w, "  nothing")
+	if p.alone == "cloud" {
+		fmt.Fprintln(w, "\nThe cloud is left alone.")
+	} else {
+		fmt.Fprintln(w, "\nIn the cloud:")
+		listOf(w, p.Cloud, func(c cloudChange) string { return c.Action + " " + c.Resource })
 	}
 	p.printKept(w)
 	_, err := fmt.Fprintln(w)
 	return err
+}
+
+// listOf writes what each item says, or that there is none.
+func listOf[T any](w io.Writer, items []T, say func(T) string) {
+	for _, item := range items {
+		fmt.Fprintf(w, "  %s\n", say(item))
+	}
+	if len(items) == 0 {
+		fmt.Fprintln(w, "  nothing")
+	}
 }
 
 // printKept names the federated credentials that stay: all of them or none.
@@ -307,10 +383,14 @@ func (r *detachRun) report(w io.Writer, p *detachPlan) error {
 		return command.PrintJSON(w, p)
 	}
 	if len(p.Objects)+len(p.Cloud) == 0 {
-		_, err := fmt.Fprintf(w, "%s is not attached, and nothing is left of it.\n", r.id.Name())
+		_, err := fmt.Fprintf(w, "%s is not attached, and nothing is left of it.\n", path.Base(r.name))
 		return err
 	}
-	if _, err := fmt.Fprintf(w, "%s is detached.\n", r.id.Name()); err != nil {
+	if _, err := fmt.Fprintf(w, "%s is detached.\n", path.Base(r.name)); err != nil {
+		return err
+	}
+	if r.clusterOnly {
+		_, err := fmt.Fprintln(w, "A cloud that still has it accepts its tokens, until `lanyard detach --cloud-only` there.")
 		return err
 	}
 	p.printKept(w)

@@ -33,7 +33,14 @@ func TestAttachByDNS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer mustLanyard(t, k, "detach", "by-dns", "--resource-group", "clusters", "--yes")
+	defer func() { // the one side and the other, as where one of them is no more
+		place := []string{"by-dns", "--resource-group", "clusters", "--yes"}
+		mustLanyard(t, k, append([]string{"detach", "--cluster-only"}, place...)...)
+		if out := mustLanyard(t, k, append([]string{"detach", "--cluster-only"}, place...)...); !strings.Contains(out, "nothing is left of it") {
+			t.Errorf("detached again:\n%s", out)
+		}
+		mustLanyard(t, k, append([]string{"detach", "--cloud-only"}, place...)...)
+	}()
 	made, err := world.Quickstart(t.Context(), "../../examples", issuer)
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package attach
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -97,6 +98,10 @@ func TestInstallUpgradeRemove(t *testing.T) {
 	pod := map[string]any{"apiVersion": "v1", "kind": "Pod", "metadata": map[string]any{"name": "web", "labels": map[string]any{"azure.workload.identity/use": "true"}},
 		"spec": map[string]any{"volumes": []any{map[string]any{"name": "azure-workload-identity-reserved-0"}}}}
 	f.put("/api/v1/namespaces/shop/pods/web", pod)
+	job := maps.Clone(pod)
+	job["metadata"] = map[string]any{"name": "job", "labels": map[string]any{"azure.workload.identity/use": "true"}}
+	job["status"] = map[string]any{"phase": "Succeeded"}
+	f.put("/api/v1/namespaces/shop/pods/job", job) // it needs no tokens any more
 	r, err := c.Removal(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +116,7 @@ func TestInstallUpgradeRemove(t *testing.T) {
 	if err := c.Remove(t.Context(), r, func(Object) {}, func(string) {}); err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff([]string{"/api/v1/namespaces/shop/pods/web"}, f.paths()); d != "" {
+	if d := cmp.Diff([]string{"/api/v1/namespaces/shop/pods/job", "/api/v1/namespaces/shop/pods/web"}, f.paths()); d != "" {
 		t.Errorf("left (-want +got):\n%s", d)
 	}
 	if f.requests[0] != "DELETE "+configurationPath {
@@ -222,7 +227,8 @@ func TestNamespaceOfOthers(t *testing.T) {
 	}
 }
 
-// TestReadySaysWhatPodsSay: a wait that ends names the cause.
+// TestReadySaysWhatPodsSay: the cause is named while it is waited, once, and when
+// the wait has ended.
 func TestReadySaysWhatPodsSay(t *testing.T) {
 	f := newFakeAPI(t)
 	c := f.connect(t)
@@ -238,9 +244,17 @@ func TestReadySaysWhatPodsSay(t *testing.T) {
 			"state": map[string]any{"waiting": map[string]any{"reason": "ImagePullBackOff", "message": "no such image"}}}}},
 	})
 	ctx, cancel := context.WithCancelCause(t.Context())
-	err := i.Ready(ctx, c, func(string) { cancel(errors.New("five minutes are over")) })
+	var said []string
+	err := i.Ready(ctx, c, func(text string) {
+		if said = append(said, text); strings.Contains(text, "replicas") {
+			cancel(errors.New("five minutes are over"))
+		}
+	})
 	if err == nil {
 		t.Fatal("ready")
+	}
+	if n := strings.Count(strings.Join(said, "\n"), "webhook-1: ImagePullBackOff: no such image"); n != 1 {
+		t.Errorf("the trouble was told %d times: %q", n, said)
 	}
 	for _, want := range []string{"0 of 2 replicas are new", "five minutes are over", "webhook-1: ImagePullBackOff: no such image"} {
 		if !strings.Contains(err.Error(), want) {

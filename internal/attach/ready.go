@@ -43,14 +43,22 @@ func eventually(ctx context.Context, say func(string), awaited func() (string, e
 }
 
 // Ready waits until every replica of the agent is ready and the API server
-// trusts the webhook. say is told what is awaited. When ctx ends first, the error
-// says what the pods say.
+// trusts the webhook. say is told what is awaited, and once of each trouble that
+// pods have: some do not go away. When ctx ends first, the error says what the pods
+// say.
 func (i *Installation) Ready(ctx context.Context, c *Cluster, say func(string)) error {
 	for _, o := range i.objects {
 		var awaited func() (string, error)
 		switch o.GetKind() {
 		case "Deployment":
-			awaited = func() (string, error) { return c.rollout(ctx, nameOf(o)) }
+			told := map[string]bool{}
+			awaited = func() (string, error) {
+				now, err := c.rollout(ctx, nameOf(o))
+				if err == nil && now != "" {
+					c.tellTroubles(ctx, nameOf(o), told, say)
+				}
+				return now, err
+			}
 		case "MutatingWebhookConfiguration":
 			awaited = func() (string, error) { return c.trusted(ctx, nameOf(o)) }
 		default:
@@ -120,16 +128,52 @@ func (c *Cluster) trusted(ctx context.Context, name Object) (string, error) {
 
 var podResource = kind{schema.GroupVersionResource{Version: "v1", Resource: "pods"}, "Pod", true}
 
+// trouble is what a deployment or a pod says of itself that is not running.
+type trouble struct{ who, reason, message string }
+
+func (t trouble) String() string {
+	return strings.TrimSpace(t.who + ": " + strings.TrimSuffix(t.reason+": "+strings.TrimSpace(t.message), ": "))
+}
+
+// tellTroubles says each kind of trouble that a deployment's pods have, once:
+// replicas have the same. Pods that are being started have none.
+func (c *Cluster) tellTroubles(ctx context.Context, name Object, told map[string]bool, say func(string)) {
+	found, err := c.troubles(ctx, name)
+	if err != nil {
+		return // the wait goes on, and ends with what is wrong
+	}
+	for _, t := range found {
+		if t.reason == "ContainerCreating" || t.reason == "PodInitializing" || told[t.reason] {
+			continue
+		}
+		told[t.reason] = true
+		say(t.String())
+	}
+}
+
 // whyNotReady is an error with what a deployment and its pods say of themselves.
 func (c *Cluster) whyNotReady(ctx context.Context, name Object) error {
-	o, err := c.live(ctx, name)
-	if err != nil || o == nil {
+	found, err := c.troubles(ctx, name)
+	if err != nil || len(found) == 0 {
 		return err
 	}
-	var said []string
+	said := make([]string, len(found))
+	for i, t := range found {
+		said[i] = t.String()
+	}
+	return errors.New(strings.Join(said, "\n"))
+}
+
+// troubles are those of a deployment and its pods.
+func (c *Cluster) troubles(ctx context.Context, name Object) ([]trouble, error) {
+	o, err := c.live(ctx, name)
+	if err != nil || o == nil {
+		return nil, err
+	}
+	var found []trouble
 	add := func(who, reason, message string) {
 		if reason != "" || message != "" {
-			said = append(said, strings.TrimSpace(who+": "+strings.TrimSuffix(reason+": "+strings.TrimSpace(message), ": ")))
+			found = append(found, trouble{who, reason, message})
 		}
 	}
 	for _, condition := range objectsIn(o, "status", "conditions") {
@@ -139,11 +183,11 @@ func (c *Cluster) whyNotReady(ctx context.Context, name Object) error {
 	}
 	selector, _, err := unstructured.NestedStringMap(o.Object, "spec", "selector", "matchLabels")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	pods, err := c.list(ctx, podResource, name.Namespace, metav1.FormatLabelSelector(metav1.SetAsLabelSelector(selector)))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, pod := range pods {
 		for _, condition := range objectsIn(&pod, "status", "conditions") {
@@ -158,10 +202,7 @@ func (c *Cluster) whyNotReady(ctx context.Context, name Object) error {
 			add("pod "+pod.GetName()+" ended", text(ended, "reason"), text(ended, "message"))
 		}
 	}
-	if len(said) == 0 {
-		return nil
-	}
-	return errors.New(strings.Join(said, "\n"))
+	return found, nil
 }
 
 // objectsIn reads a list of objects inside an object, none where there is none.

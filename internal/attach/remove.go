@@ -17,9 +17,9 @@ type Removal struct {
 	// Kept says why the agent's namespace stays, empty where it goes too or was
 	// not made by attach.
 	Kept string
-	// Pods counts the pods that the webhook has set up. They go on running, and
-	// get no tokens any more; where they trust a cloud by a config map that goes,
-	// their containers cannot be started again.
+	// Pods counts the pods that the webhook has set up and that have not ended. They
+	// go on running, and get no tokens any more; where they trust a cloud by a
+	// config map that goes, their containers cannot be started again.
 	Pods int
 }
 
@@ -79,6 +79,9 @@ func (c *Cluster) Removal(ctx context.Context) (*Removal, error) {
 		return nil, err
 	}
 	for _, pod := range pods {
+		if ended(&pod) {
+			continue
+		}
 		if slices.ContainsFunc(objectsIn(&pod, "spec", "volumes"), func(v map[string]any) bool {
 			return strings.HasPrefix(text(v, "name"), "azure-workload-identity-reserved-")
 		}) {
@@ -86,6 +89,12 @@ func (c *Cluster) Removal(ctx context.Context) (*Removal, error) {
 		}
 	}
 	return r, nil
+}
+
+// ended reports whether a pod's containers have, for good.
+func ended(pod *unstructured.Unstructured) bool {
+	phase := text(inner(pod.Object, "status"), "phase")
+	return phase == "Succeeded" || phase == "Failed"
 }
 
 // refuseHelms is an error where a release of Helm's has the agent's chart.
