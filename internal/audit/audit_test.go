@@ -416,15 +416,13 @@ func TestConcurrentWritersAndRotation(t *testing.T) {
 	}
 }
 
-func TestCollector(t *testing.T) {
+func TestCollectors(t *testing.T) {
 	l := open(t, "")
 	if err := l.Write(t.Context(), Record{Kind: KindToken, Result: ResultRefused}); err != nil {
 		t.Fatal(err)
 	}
 	registry := prometheus.NewPedanticRegistry()
-	if err := registry.Register(l.Collector()); err != nil {
-		t.Fatal(err)
-	}
+	registry.MustRegister(l.Collectors()...)
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)

@@ -26,33 +26,19 @@ func newMetrics() *metrics {
 	}
 }
 
-var failingDesc = prometheus.NewDesc("lanyard_audit_failing",
-	"1 while the audit log can't be written.", nil, nil)
-
-// Collector gives the log's metrics: records by kind and result, those lost,
+// Collectors give the log's metrics: records by kind and result, those lost,
 // write errors, and whether writing fails now.
-func (l *Log) Collector() prometheus.Collector { return collector{l} }
-
-type collector struct{ l *Log }
-
-// Describe implements prometheus.Collector.
-func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	c.l.metrics.records.Describe(ch)
-	c.l.metrics.lost.Describe(ch)
-	c.l.metrics.errors.Describe(ch)
-	ch <- failingDesc
-}
-
-// Collect implements prometheus.Collector.
-func (c collector) Collect(ch chan<- prometheus.Metric) {
-	c.l.metrics.records.Collect(ch)
-	c.l.metrics.lost.Collect(ch)
-	c.l.metrics.errors.Collect(ch)
-	failing := 0.0
-	if c.l.failure() != nil {
-		failing = 1
-	}
-	ch <- prometheus.MustNewConstMetric(failingDesc, prometheus.GaugeValue, failing)
+func (l *Log) Collectors() []prometheus.Collector {
+	failing := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "lanyard", Subsystem: "audit", Name: "failing",
+		Help: "1 while the audit log can't be written.",
+	}, func() float64 {
+		if l.failure() != nil {
+			return 1
+		}
+		return 0
+	})
+	return []prometheus.Collector{l.metrics.records, l.metrics.lost, l.metrics.errors, failing}
 }
 
 func (l *Log) failure() error {

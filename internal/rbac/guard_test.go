@@ -402,9 +402,7 @@ func TestMetrics(t *testing.T) {
 	f.check(callerOf(alice), getSecret, true, vault1)
 	f.check(callerOf(alice), getSecret, true, vault1)
 	registry := prometheus.NewPedanticRegistry()
-	if err := registry.Register(f.Collector()); err != nil {
-		t.Fatal(err)
-	}
+	registry.MustRegister(f.Collectors()...)
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)

@@ -53,18 +53,8 @@ func (m *metrics) decided(data, allowed bool, err error, took time.Duration) {
 	m.observers[kind].Observe(took.Seconds())
 }
 
-// Collector gives the guard's metrics: decisions by kind and result, and how
+// Collectors give the guard's metrics: decisions by kind and result, and how
 // long they took.
-func (g *Guard) Collector() prometheus.Collector { return g.metrics }
-
-// Describe implements prometheus.Collector.
-func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	m.decisions.Describe(ch)
-	m.durations.Describe(ch)
-}
-
-// Collect implements prometheus.Collector.
-func (m *metrics) Collect(ch chan<- prometheus.Metric) {
-	m.decisions.Collect(ch)
-	m.durations.Collect(ch)
+func (g *Guard) Collectors() []prometheus.Collector {
+	return []prometheus.Collector{g.metrics.decisions, g.metrics.durations}
 }

@@ -102,12 +102,13 @@ func (s *Server) open(ctx context.Context) error {
 	}
 
 	reg := newRegistry(s.cfg.Version)
-	reg.MustRegister(s.store.Collector(), s.audit.Collector())
+	reg.MustRegister(s.store.Collectors()...)
+	reg.MustRegister(s.audit.Collectors()...)
 	c, err := s.openCore(ctx)
 	if err != nil {
 		return err
 	}
-	reg.MustRegister(c.guard.Collector())
+	reg.MustRegister(c.guard.Collectors()...)
 	boot := &bootstrapper{store: s.store, dir: c.dir, guard: c.guard, cloud: s.cloud, cfg: s.cfg, log: s.log}
 	record, bootstrap, err := boot.run(ctx)
 	if err != nil {

@@ -163,16 +163,14 @@ func TestQuotaOfACluster(t *testing.T) {
 	put(t, s, "a", "1")
 }
 
-func TestCollector(t *testing.T) {
+func TestCollectors(t *testing.T) {
 	s := open(t)
 	put(t, s, "a", "1")
 	if _, err := s.Get(t.Context(), "absent"); !errors.Is(err, ErrNotFound) {
 		t.Error(err)
 	}
 	registry := prometheus.NewPedanticRegistry()
-	if err := registry.Register(s.Collector()); err != nil {
-		t.Fatal(err)
-	}
+	registry.MustRegister(s.Collectors()...)
 	gather := func() map[string]float64 {
 		families, err := registry.Gather()
 		if err != nil {

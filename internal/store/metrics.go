@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"math"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -90,40 +91,26 @@ func result(err error) string {
 	}
 }
 
-// Collector gives the store's metrics: operations and their durations by kind,
-// conflicts, the views' lag, age and revision, and the database's size.
-func (s *Store) Collector() prometheus.Collector { return collector{s} }
-
-type collector struct{ s *Store }
-
-var (
-	viewAge = prometheus.NewDesc("lanyard_store_view_age_seconds",
-		"Time since the views were last proved current.", nil, nil)
-	viewRevision = prometheus.NewDesc("lanyard_store_view_revision",
-		"The revision that the views have.", nil, nil)
-)
-
-func (c collector) parts() []prometheus.Collector {
-	m := c.s.metrics
-	return []prometheus.Collector{m.operations, m.durations, m.conflicts, m.viewLag, m.watchLosses, m.resets, m.size, m.used}
-}
-
-// Describe implements prometheus.Collector.
-func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, p := range c.parts() {
-		p.Describe(ch)
+// Collectors give the store's metrics: operations and their durations by kind,
+// conflicts, the views' lag, age and revision, and the database's size. The views
+// of a closed store have no age: NaN.
+func (s *Store) Collectors() []prometheus.Collector {
+	const ns, sub = "lanyard", "store"
+	m := s.metrics
+	return []prometheus.Collector{
+		m.operations, m.durations, m.conflicts, m.viewLag, m.watchLosses, m.resets, m.size, m.used,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Namespace: ns, Subsystem: sub, Name: "view_age_seconds",
+			Help: "Time since the views were last proved current.",
+		}, func() float64 {
+			if s.views.proved.Load() == never {
+				return math.NaN()
+			}
+			return s.views.age().Seconds()
+		}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Namespace: ns, Subsystem: sub, Name: "view_revision",
+			Help: "The revision that the views have.",
+		}, func() float64 { return float64(s.views.revision()) }),
 	}
-	ch <- viewAge
-	ch <- viewRevision
-}
-
-// Collect implements prometheus.Collector.
-func (c collector) Collect(ch chan<- prometheus.Metric) {
-	for _, p := range c.parts() {
-		p.Collect(ch)
-	}
-	if c.s.views.proved.Load() != never {
-		ch <- prometheus.MustNewConstMetric(viewAge, prometheus.GaugeValue, c.s.views.age().Seconds())
-	}
-	ch <- prometheus.MustNewConstMetric(viewRevision, prometheus.GaugeValue, float64(c.s.views.revision()))
 }
