@@ -49,15 +49,7 @@ func (h *Handler) openIDConfigurationV2(w http.ResponseWriter, r *http.Request, 
 		return
 	}
 	base := h.base(r)
-	root := base + "/" + segment
-	doc := h.document(root, region)
-	doc.Issuer = base + "/" + id + "/v2.0"
-	doc.TokenEndpoint = root + "/oauth2/v2.0/token"
-	doc.AuthorizationEndpoint = root + "/oauth2/v2.0/authorize"
-	doc.DeviceAuthorizationEndpoint = root + "/oauth2/v2.0/devicecode"
-	doc.EndSessionEndpoint = root + "/oauth2/v2.0/logout"
-	doc.JWKSURI = root + "/discovery/v2.0/keys"
-	h.writeDocument(w, r, doc)
+	h.writeDocument(w, r, h.document(base+"/"+id+"/v2.0", base+"/"+segment, "/v2.0", region))
 }
 
 // openIDConfigurationV1 serves the version 1 document. Its issuer is the iss of
@@ -69,16 +61,7 @@ func (h *Handler) openIDConfigurationV1(w http.ResponseWriter, r *http.Request, 
 		h.writeError(w, r, e)
 		return
 	}
-	base := h.base(r)
-	root := base + "/" + segment
-	doc := h.document(root, region)
-	doc.Issuer = h.cloud.IssuerV1(id)
-	doc.TokenEndpoint = root + "/oauth2/token"
-	doc.AuthorizationEndpoint = root + "/oauth2/authorize"
-	doc.DeviceAuthorizationEndpoint = root + "/oauth2/devicecode"
-	doc.EndSessionEndpoint = root + "/oauth2/logout"
-	doc.JWKSURI = root + "/discovery/keys"
-	h.writeDocument(w, r, doc)
+	h.writeDocument(w, r, h.document(h.cloud.IssuerV1(id), h.base(r)+"/"+segment, "", region))
 }
 
 // openIDConfigurationADFS serves the document of /adfs. Its issuer is that of
@@ -89,38 +72,36 @@ func (h *Handler) openIDConfigurationADFS(w http.ResponseWriter, r *http.Request
 		h.writeError(w, r, inDiscovery(e))
 		return
 	}
-	base := h.base(r)
-	root := base + "/" + segment
-	region := regionScope
-	doc := h.document(root, &region)
-	doc.Issuer = base + "/" + t.ID + "/v2.0"
-	doc.TokenEndpoint = root + "/oauth2/token"
-	doc.AuthorizationEndpoint = root + "/oauth2/authorize"
-	doc.DeviceAuthorizationEndpoint = root + "/oauth2/devicecode"
-	doc.EndSessionEndpoint = root + "/oauth2/logout"
-	doc.JWKSURI = root + "/discovery/keys"
-	h.writeDocument(w, r, doc)
+	base, region := h.base(r), regionScope
+	h.writeDocument(w, r, h.document(base+"/"+t.ID+"/v2.0", base+"/"+segment, "", &region))
 }
 
 // regionScope is the region of every tenant: a cloud of one place serves the
 // world, which is what Entra calls WW.
 const regionScope = "WW"
 
-// document gives the members that do not depend on the version. Interactive
-// sign-in is not offered; its endpoints are named all the same, since clients
-// refuse a document without an authorization endpoint.
-func (h *Handler) document(root string, region *string) openIDConfiguration {
-	graph := hostOf(h.cloud.Graph())
+// document gives the document of an issuer whose endpoints are below root, of a
+// version: "/v2.0", or "" for the first. Interactive sign-in is not offered; its
+// endpoints are named all the same, since clients refuse a document without an
+// authorization endpoint.
+func (h *Handler) document(issuer, root, version string, region *string) openIDConfiguration {
+	graph, oauth := hostOf(h.cloud.Graph()), root+"/oauth2"+version
 	return openIDConfiguration{
-		TokenEndpointAuthMethods: []string{"client_secret_post", "private_key_jwt", "client_secret_basic"},
-		ResponseModes:            []string{"query", "fragment", "form_post"},
-		SubjectTypes:             []string{"pairwise"},
-		IDTokenSigningAlgorithms: []string{"RS256"},
-		ResponseTypes:            []string{"code", "id_token", "code id_token", "id_token token"},
-		Scopes:                   []string{"openid", "profile", "email", "offline_access"},
-		UserinfoEndpoint:         h.cloud.Graph() + "/oidc/userinfo",
-		HTTPLogout:               true,
-		FrontchannelLogout:       true,
+		Issuer:                      issuer,
+		TokenEndpoint:               oauth + "/token",
+		AuthorizationEndpoint:       oauth + "/authorize",
+		DeviceAuthorizationEndpoint: oauth + "/devicecode",
+		EndSessionEndpoint:          oauth + "/logout",
+		JWKSURI:                     root + "/discovery" + version + "/keys",
+		TokenEndpointAuthMethods:    []string{"client_secret_post", "private_key_jwt", "client_secret_basic"},
+		ResponseModes:               []string{"query", "fragment", "form_post"},
+		SubjectTypes:                []string{"pairwise"},
+		IDTokenSigningAlgorithms:    []string{"RS256"},
+		ResponseTypes:               []string{"code", "id_token", "code id_token", "id_token token"},
+		Scopes:                      []string{"openid", "profile", "email", "offline_access"},
+		UserinfoEndpoint:            h.cloud.Graph() + "/oidc/userinfo",
+		HTTPLogout:                  true,
+		FrontchannelLogout:          true,
 		Claims: []string{"sub", "iss", "aud", "exp", "iat", "nbf", "name", "oid",
 			"preferred_username", "tid", "ver"},
 		KerberosEndpoint:                root + "/kerberos",
