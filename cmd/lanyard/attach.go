@@ -142,10 +142,16 @@ type attachPlan struct {
 		Server  string `json:"server"`
 		Version string `json:"version"`
 		Issuer  string `json:"issuer"`
+		// IssuerChanges tells that the API server has to sign as another issuer
+		// before the agent is installed.
+		IssuerChanges bool `json:"issuerChanges"`
 	} `json:"cluster"`
+	Image      string          `json:"image,omitempty"` // of the agent
 	ResourceID string          `json:"resourceId"`
 	Cloud      []cloudChange   `json:"cloud"`
 	Objects    []attach.Change `json:"objects"`
+
+	notes []string // for people
 }
 
 // cloudChange is one thing that is to happen in the cloud.
@@ -199,7 +205,14 @@ func (f *attachFlags) run(cmd *cobra.Command, name string) error {
 // print writes a plan for people: what changes, and how much does not.
 func (p *attachPlan) print(w io.Writer) error {
 	fmt.Fprintf(w, "Kubernetes cluster %s (%s, %s)\n", dash(p.Cluster.Context), p.Cluster.Server, p.Cluster.Version)
-	fmt.Fprintf(w, "  its issuer: %s\n\nIn the cloud:\n", p.Cluster.Issuer)
+	fmt.Fprintf(w, "  its issuer: %s\n", p.Cluster.Issuer)
+	if p.Image != "" {
+		fmt.Fprintf(w, "  the agent's image: %s\n", p.Image)
+	}
+	for _, note := range p.notes {
+		fmt.Fprintln(w, note)
+	}
+	fmt.Fprintln(w, "\nIn the cloud:")
 	for _, c := range p.Cloud {
 		fmt.Fprintf(w, "  %s %s\n", c.Action, c.Resource)
 	}
@@ -217,7 +230,11 @@ func (p *attachPlan) print(w io.Writer) error {
 	}
 	var sums []string
 	for _, outcome := range slices.Sorted(maps.Keys(counts)) {
-		sums = append(sums, fmt.Sprintf("%d %s", counts[outcome], outcome))
+		what := string(outcome)
+		if verb := verbs[outcome]; verb != "" {
+			what = "to " + verb
+		}
+		sums = append(sums, fmt.Sprintf("%d %s", counts[outcome], what))
 	}
 	_, err := fmt.Fprintf(w, "  (%s)\n\n", strings.Join(sums, ", "))
 	return err

@@ -71,7 +71,11 @@ func (f *attachFlags) look(ctx context.Context, cmd *cobra.Command, name string)
 	if r.arm, err = newARMClient(ctx, env); err != nil {
 		return nil, err
 	}
-	if err = r.lookAtCloud(ctx, name); err != nil {
+	err = r.lookAtCloud(ctx, name)
+	if err == nil && !r.cloudOnly {
+		err = r.install.Suits(r.version)
+	}
+	if err != nil {
 		r.arm.close()
 		return nil, err
 	}
@@ -132,8 +136,22 @@ func (r *attachRun) plan(ctx context.Context) (*attachPlan, error) {
 	default:
 		add("enroll", "the keys that the API server publishes")
 	}
+	p.Cluster.IssuerChanges = !r.trust && !r.selfHosted && (r.registered == nil || !r.registered.Properties.issuers()[r.issuer.URL])
+	if p.Cluster.IssuerChanges {
+		p.notes = append(p.notes, `
+The API server has to sign as the issuer that the cloud assigns to the cluster.
+Attach registers the cluster, says which flags that takes, and changes nothing in
+the cluster until they are there. --self-hosted-issuer or --trust-issuer keeps the
+issuer that it has.`)
+	}
 	if r.cloudOnly {
 		return p, nil
+	}
+	p.Image = r.install.Image()
+	if _, given := r.attachment.Values["image"]; !given && !isRelease(command.Version()) {
+		p.notes = append(p.notes, `
+This lanyard is no release, so the agent's image may be of another version, or not
+be there: make image makes one of the same source, and --image names it.`)
 	}
 	var err error
 	p.Objects, err = r.install.Plan(ctx, r.kube)
@@ -181,7 +199,7 @@ func (r *attachRun) do(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("installing the agent: %w", err)
 	}
-	r.did(fmt.Sprintf("the agent is installed (%d objects written)", count))
+	r.did(fmt.Sprintf("the agent is installed (objects written: %d)", count))
 	if err := r.install.Ready(ctx, r.kube, r.say); err != nil {
 		return fmt.Errorf("the agent is not ready: %w", err)
 	}

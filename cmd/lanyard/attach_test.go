@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -144,5 +145,37 @@ func TestAttachTakesNoOthersPlace(t *testing.T) {
 		if (c.refused == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), c.refused) {
 			t.Errorf("%s: %v", c.name, err)
 		}
+	}
+}
+
+// TestAttachPlanForPeople: what is to be done is not told as done.
+func TestAttachPlanForPeople(t *testing.T) {
+	p := &attachPlan{Image: "registry.example/agent:1", notes: []string{"\nA note."}, Cloud: []cloudChange{{"create", "/a"}}}
+	p.Cluster.Context, p.Cluster.Server, p.Cluster.Version, p.Cluster.Issuer = "kind", "https://k", "v1.36.3", "https://i"
+	for outcome, name := range map[attach.Outcome]string{attach.Created: "new", attach.Changed: "old", attach.Unchanged: "same"} {
+		p.Objects = append(p.Objects, attach.Change{Object: attach.Object{Kind: "Secret", Namespace: "n", Name: name}, Outcome: outcome})
+	}
+	slices.SortFunc(p.Objects, func(a, b attach.Change) int { return strings.Compare(a.Name, b.Name) })
+	var b strings.Builder
+	if err := p.print(&b); err != nil {
+		t.Fatal(err)
+	}
+	const want = `Kubernetes cluster kind (https://k, v1.36.3)
+  its issuer: https://i
+  the agent's image: registry.example/agent:1
+
+A note.
+
+In the cloud:
+  create /a
+
+In the cluster:
+  create Secret n/new
+  change Secret n/old
+  (1 to change, 1 to create, 1 unchanged)
+
+`
+	if d := cmp.Diff(want, b.String()); d != "" {
+		t.Errorf("plan (-want +got):\n%s", d)
 	}
 }

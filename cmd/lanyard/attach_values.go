@@ -137,10 +137,15 @@ func (r *attachRun) ownValues() (map[string]any, error) {
 	}
 	values := map[string]any{"azureTenantID": env.TenantID, "lanyard": lanyard}
 	// Another build than a release has no image of its version.
-	if v := command.Version(); strings.HasPrefix(v, "v") && !strings.Contains(v, "-") {
+	if v := command.Version(); isRelease(v) {
 		values["image"] = map[string]any{"release": v}
 	}
 	return values, nil
+}
+
+// isRelease reports whether a version is a release's, which has an image.
+func isRelease(version string) bool {
+	return strings.HasPrefix(version, "v") && !strings.Contains(version, "-")
 }
 
 // given reads a value of lanyard that the operator gave.

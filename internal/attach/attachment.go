@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
@@ -34,6 +35,9 @@ type Attachment struct {
 // Attachment reads what the cluster is attached to, nil where it is not.
 func (c *Cluster) Attachment(ctx context.Context) (*Attachment, error) {
 	found, err := c.list(ctx, kindNamed("Secret"), metav1.NamespaceAll, ours+",app.kubernetes.io/component=attachment")
+	if apierrors.IsForbidden(err) {
+		return nil, fmt.Errorf("what attach and detach do takes an administrator of the cluster, such as the cluster role cluster-admin: %w", err)
+	}
 	if err != nil || len(found) == 0 {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package attach
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -134,6 +135,9 @@ func (c *Cluster) explain(err error) error {
 	}
 	if apierrors.IsUnauthorized(err) {
 		return fmt.Errorf("the API server at %s does not accept the kubeconfig's credentials: %w", c.server, err)
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return fmt.Errorf("the API server at %s is not one that the kubeconfig's certificate-authority vouches for: %w", c.server, err)
 	}
 	_, refused := errors.AsType[*net.OpError](err)
 	if _, ok := errors.AsType[*url.Error](err); ok && refused {

@@ -2,7 +2,10 @@ package attach
 
 import (
 	"errors"
+	"io"
+	"log"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -62,6 +65,20 @@ func TestClusterUnreachable(t *testing.T) {
 	}
 }
 
+// TestServerOfAnotherAuthority: a kubeconfig of another cluster at the address is
+// told from a server that is not there.
+func TestServerOfAnotherAuthority(t *testing.T) {
+	f := newFakeAPI(t)
+	other := httptest.NewUnstartedServer(f)
+	other.Config.ErrorLog = log.New(io.Discard, "", 0)
+	other.StartTLS()
+	t.Cleanup(other.Close)
+	f.URL = other.URL
+	if _, err := f.connect(t).Version(t.Context()); err == nil || !strings.Contains(err.Error(), "certificate-authority") {
+		t.Errorf("another authority: %v", err)
+	}
+}
+
 func TestIssuer(t *testing.T) {
 	f := newFakeAPI(t)
 	c := f.connect(t)
@@ -81,6 +98,9 @@ func TestIssuer(t *testing.T) {
 	f.refuse = func(*http.Request) (int, string) { return http.StatusForbidden, "no" }
 	if _, err := c.Issuer(t.Context()); err == nil || !strings.Contains(err.Error(), "system:service-account-issuer-discovery") {
 		t.Errorf("forbidden: %v", err)
+	}
+	if _, err := c.Attachment(t.Context()); err == nil || !strings.Contains(err.Error(), "cluster-admin") {
+		t.Errorf("forbidden to read attachments: %v", err)
 	}
 }
 

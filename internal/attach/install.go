@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/Masterminds/semver/v3"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -20,8 +21,9 @@ import (
 
 // Installation is the agent as it is to be in a cluster.
 type Installation struct {
-	attachment Attachment
-	objects    []*unstructured.Unstructured
+	attachment  Attachment
+	objects     []*unstructured.Unstructured
+	kubeVersion string // which versions of Kubernetes it is for, as a constraint
 }
 
 // Prepare renders the agent's chart. The operator's values are those of the
@@ -43,7 +45,36 @@ func Prepare(a Attachment, own map[string]any) (*Installation, error) {
 		return nil, err
 	}
 	// First of all but its namespace: what begins to be installed is known.
-	return &Installation{attachment: a, objects: append([]*unstructured.Unstructured{namespaceOf(a.Namespace), secret}, objects...)}, nil
+	return &Installation{
+		attachment: a, kubeVersion: c.info.KubeVersion,
+		objects: append([]*unstructured.Unstructured{namespaceOf(a.Namespace), secret}, objects...),
+	}, nil
+}
+
+// Suits is an error where the agent is not made for clusters of that version, such
+// as v1.29.4. A version of another form than Kubernetes' suits.
+func (i *Installation) Suits(version string) error {
+	made, err := semver.NewConstraint(i.kubeVersion)
+	if err != nil {
+		return fmt.Errorf("the chart's kubeVersion: %w", err)
+	}
+	if v, err := semver.NewVersion(version); err == nil && !made.Check(v) {
+		return fmt.Errorf("the cluster's Kubernetes is %s, and the agent is made for %s", version, i.kubeVersion)
+	}
+	return nil
+}
+
+// Image is that of the webhook's container, as Kubernetes pulls it.
+func (i *Installation) Image() string {
+	for _, o := range i.objects {
+		if o.GetKind() != "Deployment" {
+			continue
+		}
+		for _, container := range objectsIn(o, "spec", "template", "spec", "containers") {
+			return text(container, "image")
+		}
+	}
+	return ""
 }
 
 // namespaceOf is the agent's namespace, as restricted as its pods.

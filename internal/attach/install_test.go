@@ -227,6 +227,19 @@ func TestNamespaceOfOthers(t *testing.T) {
 	}
 }
 
+// TestSuits: the chart says from which version on.
+func TestSuits(t *testing.T) {
+	i := prepare(t, nil)
+	for version, want := range map[string]string{
+		"v1.30.0": "", "v1.30.4-gke.1005": "", "v1.36.3": "", "v1.31.0-rc.0+k3s1": "", "unknown": "",
+		"v1.29.15": "the cluster's Kubernetes is v1.29.15, and the agent is made for >=1.30", "v1.9.0": "is v1.9.0",
+	} {
+		if err := i.Suits(version); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", version, err, want)
+		}
+	}
+}
+
 // TestReadySaysWhatPodsSay: the cause is named while it is waited, once, and when
 // the wait has ended.
 func TestReadySaysWhatPodsSay(t *testing.T) {

@@ -23,11 +23,12 @@ type release struct {
 	Service string
 }
 
-// chartInfo is as much of Chart.yaml as templates use.
+// chartInfo is as much of Chart.yaml as templates use, and which clusters it is for.
 type chartInfo struct {
-	Name       string `json:"name"`
-	Version    string `json:"version"`
-	AppVersion string `json:"appVersion"`
+	Name        string `json:"name"`
+	Version     string `json:"version"`
+	AppVersion  string `json:"appVersion"`
+	KubeVersion string `json:"kubeVersion"`
 }
 
 // chart is a Helm chart without dependencies, hooks and custom resources.
