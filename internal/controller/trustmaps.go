@@ -37,6 +37,9 @@ const (
 	componentLabel  = "app.kubernetes.io/component"
 	trustComponent  = "trust"
 	trustAnnotation = "lanyard.dev/trust-digest"
+	// trustForm counts changes of the forms that authorities are given in: an agent
+	// that makes others writes the config maps of the one before it anew.
+	trustForm = "2"
 )
 
 var configMapResource = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
@@ -148,10 +151,10 @@ func trustMapOf(m *metav1.PartialObjectMetadata) trustMap {
 	return trustMap{own: m.Labels[managedByLabel] == managedBy, digest: m.Annotations[trustAnnotation]}
 }
 
-// digest names what the config maps are made from.
+// digest names what the config maps are made from, and how.
 func (t *trustMaps) digest(a *authority) string {
 	public := trust.PublicRootsDigest()
-	sum := sha256.Sum256(slices.Concat(public[:], []byte(strings.Join(t.keys, "\n")+"\n"), a.pem))
+	sum := sha256.Sum256(slices.Concat(public[:], []byte(trustForm+"\n"+strings.Join(t.keys, "\n")+"\n"), a.pem))
 	return hex.EncodeToString(sum[:16])
 }
 

@@ -68,7 +68,7 @@ func TestTrustOfANamespace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, err := pkcs12.DecodeTrustStore(raw, trust.JavaStorePassword)
+	store, err := pkcs12.DecodeTrustStore(raw, "")
 	if err != nil || !slices.EqualFunc(want, store, (*x509.Certificate).Equal) {
 		t.Errorf("the trust store has %d certificates, want %d; %v", len(store), len(want), err)
 	}

@@ -169,7 +169,7 @@ func TestJavaStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := pkcs12.DecodeTrustStore(store, JavaStorePassword)
+	got, err := pkcs12.DecodeTrustStore(store, "")
 	if err != nil || !slices.EqualFunc(list, got, (*x509.Certificate).Equal) {
 		t.Errorf("%d certificates, %v", len(got), err)
 	}

@@ -100,7 +100,7 @@ func TestPodBeforeLanyard(t *testing.T) {
 				{"name":"SSL_CERT_DIR","value":"/etc/ssl/certs:/etc/pki/tls/certs:` + wi + `/trust/certs"},
 				{"name":"NODE_EXTRA_CA_CERTS","value":"` + wi + `/trust/ca.crt"},
 				{"name":"REQUESTS_CA_BUNDLE","value":"` + wi + `/trust/ca-bundle.crt"},
-				{"name":"JAVA_TOOL_OPTIONS","value":"-Djavax.net.ssl.trustStore=` + wi + `/trust/truststore.p12 -Djavax.net.ssl.trustStoreType=PKCS12 -Djavax.net.ssl.trustStorePassword=changeit"}],
+				{"name":"JAVA_TOOL_OPTIONS","value":"-Djavax.net.ssl.trustStore=` + wi + `/trust/truststore.p12 -Djavax.net.ssl.trustStoreType=PKCS12"}],
 			"volumeMounts":[{"name":"azure-workload-identity-reserved-` + sha30("web") + `","readOnly":true,"mountPath":"` + wi + `"}]}],
 		"volumes":[{"name":"azure-workload-identity-reserved-` + sha30("web") + `","projected":{"sources":[
 			{"serviceAccountToken":{"path":"token/azure-identity-token","expirationSeconds":3600,"audience":"api://AzureADTokenExchange"}},
