@@ -39,7 +39,7 @@ func PythonImage(t testing.TB, files map[string]string, entrypoint ...string) v1
 		return is && (below == "__init__.py" || below == "keyvault/__init__.py" || slices.ContainsFunc([]string{"core/", "identity/", "keyvault/secrets/", "profiles/"},
 			func(part string) bool { return strings.HasPrefix(below, part) }))
 	})
-	return languageImage(t, "python", []*rootfs.Packages{packages, sdk}, files, nil, entrypoint)
+	return languageImage(t, base{name: "python", packages: []*rootfs.Packages{packages, sdk}}, files, nil, entrypoint)
 }
 
 // NodeJSImage is this machine's Node.js, from its Debian package, with a directory
@@ -47,7 +47,7 @@ func PythonImage(t testing.TB, files map[string]string, entrypoint ...string) v1
 func NodeJSImage(t testing.TB, app string, entrypoint ...string) v1.Image {
 	t.Helper()
 	packages := installed(t, []string{"nodejs", "ca-certificates"}, nil)
-	return languageImage(t, "nodejs", []*rootfs.Packages{packages}, nil, map[string]string{"/app": app}, entrypoint)
+	return languageImage(t, base{name: "nodejs", packages: []*rootfs.Packages{packages}}, nil, map[string]string{"/app": app}, entrypoint)
 }
 
 // installed are packages with what they need; keep, where it is not nil, says
@@ -65,42 +65,55 @@ func installed(t testing.TB, names []string, keep func(pkg, file string) bool) *
 	return p
 }
 
-// languageImage is packages, of which the layer is kept for the next test, and
-// below them files and trees.
-func languageImage(t testing.TB, name string, packages []*rootfs.Packages, files, trees map[string]string, entrypoint []string) v1.Image {
+// base is what the programs of a language stand on.
+type base struct {
+	name     string
+	packages []*rootfs.Packages
+	// version differs when what add adds does; add, where it is not nil, writes
+	// what is in no package.
+	version string
+	add     func(*rootfs.Archive) error
+}
+
+// languageImage is a base, of which the layer is kept for the next test, and above
+// it files and trees.
+func languageImage(t testing.TB, b base, files, trees map[string]string, entrypoint []string) v1.Image {
 	t.Helper()
-	base, err := packagesLayer(name, packages)
+	layer, err := b.layer()
 	if err != nil {
-		t.Fatalf("the image of %s: %v", name, err)
+		t.Fatalf("the image of %s: %v", b.name, err)
 	}
 	image, err := layered(v1.Config{
 		Entrypoint: entrypoint, Env: []string{"PATH=/usr/bin:/bin", "HOME=/tmp", "LANG=C.UTF-8"}, WorkingDir: "/tmp",
-	}, fromFile(base), fromFiles(files, trees))
+	}, fromFile(layer), fromFiles(files, trees))
 	if err != nil {
-		t.Fatalf("the image of %s: %v", name, err)
+		t.Fatalf("the image of %s: %v", b.name, err)
 	}
 	return image
 }
 
-// packagesLayer is the archive of the packages, made once for their versions.
-func packagesLayer(name string, packages []*rootfs.Packages) (path string, err error) {
+// layer is the archive of a base, made once for its versions.
+func (b base) layer() (path string, err error) {
 	bin, err := binaries()
 	if err != nil {
 		return "", err
 	}
 	version := layers
-	for _, p := range packages {
+	for _, p := range b.packages {
 		version += "-" + p.Version()
 	}
+	if b.version != "" {
+		version += "-" + b.version
+	}
 	dir := filepath.Join(bin, "images")
-	path = filepath.Join(dir, name+"-"+version+".tar")
+	path = filepath.Join(dir, b.name+"-"+version+".tar")
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return "", err
 	}
-	old, err := filepath.Glob(filepath.Join(dir, name+"-*.tar"))
+	old, err := filepath.Glob(filepath.Join(dir, b.name+"-*.tar"))
 	if err != nil {
 		return "", err
 	}
@@ -108,7 +121,7 @@ func packagesLayer(name string, packages []*rootfs.Packages) (path string, err e
 	if err != nil {
 		return "", err
 	}
-	err = errors.Join(writePackages(f, packages), f.Close())
+	err = errors.Join(b.write(f), f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}
@@ -121,11 +134,16 @@ func packagesLayer(name string, packages []*rootfs.Packages) (path string, err e
 	return path, err
 }
 
-// writePackages writes the archive of packages, and what installing them makes.
-func writePackages(w io.Writer, packages []*rootfs.Packages) error {
+// write writes the archive of a base, and what installing its packages makes.
+func (b base) write(w io.Writer) error {
 	archive := rootfs.New(w)
-	for _, p := range packages {
+	for _, p := range b.packages {
 		if err := archive.AddPackages(p); err != nil {
+			return err
+		}
+	}
+	if b.add != nil {
+		if err := b.add(archive); err != nil {
 			return err
 		}
 	}
