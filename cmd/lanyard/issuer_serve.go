@@ -56,11 +56,11 @@ func (f *issuerServing) run(cmd *cobra.Command, source issuer.Source, out comman
 	}
 	handler, err := issuer.NewHandler(ctx, source, log)
 	if err != nil {
-		return err
+		return unlessStopped(err)
 	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", f.listen)
 	if err != nil {
-		return err
+		return unlessStopped(err)
 	}
 	s := &http.Server{
 		Handler:           handler,

@@ -76,10 +76,7 @@ func runCloud(cmd *cobra.Command, cfg server.Config, out command.Output) error {
 
 	s, err := server.New(cmd.Context(), cfg)
 	if err != nil {
-		if errors.Is(err, context.Canceled) {
-			return nil // told to stop before it was ready
-		}
-		return err
+		return unlessStopped(err)
 	}
 	ran := make(chan error, 1)
 	go func() { ran <- s.Run(cmd.Context()) }()
@@ -92,6 +89,15 @@ func runCloud(cmd *cobra.Command, cfg server.Config, out command.Output) error {
 	case err := <-ran:
 		return err
 	}
+}
+
+// unlessStopped gives the failure of a start, which is none for who was told to stop
+// before it was ready.
+func unlessStopped(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
 }
 
 // sayReady prints the one line that scripts wait for.
