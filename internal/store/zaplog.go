@@ -58,15 +58,16 @@ func (c slogCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 func (c slogCore) Sync() error { return nil }
 
 // expected are etcd's complaints about what this package does on purpose: no
-// listeners, no users of its own; about a new member's empty database and its
-// first election, which it mends by itself; and, one by one, about attempts to
-// reach a cluster, of which the caller hears when they have failed.
+// listeners, no users of its own, a stop while it starts; about a new member's empty
+// database and its first election, which it mends by itself; and, one by one, about
+// attempts to reach a cluster, of which the caller hears when they have failed.
 var expected = []string{
 	"Running http and grpc server on single port",
 	"simple token is not cryptographically signed",
 	"Failed to detect schema version",
 	"failed to update storage version",
 	"retrying of unary invoker failed",
+	"stopped publish because server is stopping",
 	"since there are still pending configuration changes to apply",
 }
 
