@@ -48,7 +48,8 @@ type VaultView struct {
 	vaults map[string]VaultFacts // by folded name
 }
 
-// FollowVaults makes the view; it follows the store until ctx ends.
+// FollowVaults makes the view; it follows the store until that closes. ctx bounds the
+// making only.
 func FollowVaults(ctx context.Context, cfg Config) (*VaultView, error) {
 	v := &VaultView{geographies: map[string]string{}, logger: cfg.Logger}
 	locations := cfg.Locations
