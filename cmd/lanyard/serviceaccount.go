@@ -193,8 +193,8 @@ func accountCommand(cmd *cobra.Command, f *accountFlags, add func(*cobra.Command
 
 // accountResult is what the commands show as JSON.
 type accountResult struct {
-	ServiceAccount string        `json:"serviceAccount"`
-	Subject        string        `json:"subject"`
+	ServiceAccount string        `json:"serviceAccount,omitempty"`
+	Subject        string        `json:"subject,omitempty"`
 	Issuer         string        `json:"issuer,omitempty"`
 	TenantID       string        `json:"tenantId"`
 	ClientID       string        `json:"clientId,omitempty"`
@@ -241,10 +241,11 @@ func (r *accountRun) runs(phase string) bool { return slices.Contains(r.phases, 
 
 // result is what is known at the end.
 func (r *accountRun) result() accountResult {
-	names := r.names("")
 	result := accountResult{
-		ServiceAccount: r.namespace + "/" + r.name, Subject: names.subject(), Issuer: r.issuer,
-		TenantID: r.env.TenantID, ClientID: r.appClientID, DryRun: r.dryRun,
+		Issuer: r.issuer, TenantID: r.env.TenantID, ClientID: r.appClientID, DryRun: r.dryRun,
+	}
+	if r.name != "" {
+		result.ServiceAccount, result.Subject = r.namespace+"/"+r.name, r.names("").subject()
 	}
 	if r.found != nil {
 		if facts := r.found.facts(); facts.exists {
@@ -261,6 +262,15 @@ func (f *accountFlags) names(issuer string) accountNames {
 
 // checkAccount is for the phases that deal with a service account.
 func checkAccount(r *accountRun) error { return r.names("").check() }
+
+// checkIdentity is for the phases that deal with the identity alone, which follows
+// from the service account unless it is named.
+func checkIdentity(r *accountRun) error {
+	if r.name == "" && (r.appName != "" || r.appClientID != "" || r.appObjectID != "" || r.accountFlags.identity != "") {
+		return nil
+	}
+	return checkAccount(r)
+}
 
 // issuerURL gives the issuer: the one that was named, or the cluster's.
 func (r *accountRun) issuerURL(ctx context.Context) (string, error) {

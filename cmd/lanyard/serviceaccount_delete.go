@@ -16,7 +16,7 @@ func deletePhases() []accountPhase {
 		{"role-assignment", "ra", "Take the identity's role away", checkDeleteRole, lookDeleteRole},
 		{"federated-identity", "fi", "Let the identity trust the service account's tokens no more", checkAccount, lookDeleteCredential},
 		{"service-account", "sa", "Delete the service account", checkAccount, lookDeleteAccount},
-		{phaseIdentity, "app", "Delete the application and its service principal, or the managed identity", checkAccount, lookDeleteIdentity},
+		{phaseIdentity, "app", "Delete the application and its service principal, or the managed identity", checkIdentity, lookDeleteIdentity},
 	}
 }
 
@@ -124,9 +124,13 @@ func lookDeleteIdentity(ctx context.Context, r *accountRun) (accountChange, erro
 	if !i.facts().exists {
 		return change, nil
 	}
-	issuer, err := r.issuerURL(ctx)
-	if err != nil {
-		return accountChange{}, err
+	var own accountNames // of nobody, where no service account is named
+	if r.name != "" {
+		issuer, err := r.issuerURL(ctx)
+		if err != nil {
+			return accountChange{}, err
+		}
+		own = r.names(issuer)
 	}
 	all, err := i.credentials(ctx)
 	if err != nil {
@@ -136,7 +140,7 @@ func lookDeleteIdentity(ctx context.Context, r *accountRun) (accountChange, erro
 	if err != nil {
 		return accountChange{}, err
 	}
-	_, others, _ := matching(all, r.names(issuer))
+	_, others, _ := matching(all, own)
 	for _, c := range others {
 		uses = append(uses, "credential "+c.name)
 	}

@@ -27,7 +27,7 @@ func checkRole(r *accountRun) error {
 	case r.scope == "" || r.role == "":
 		return errors.New("--azure-scope and --azure-role are required")
 	case r.principalObjectID == "" && r.principalName == "":
-		return errors.Join(checkScope(r), checkAccount(r)) // the identity follows from it
+		return errors.Join(checkScope(r), checkIdentity(r))
 	}
 	return checkScope(r)
 }
@@ -188,7 +188,7 @@ func checkDeleteRole(r *accountRun) error {
 	case r.role == "" && !r.runs(phaseIdentity):
 		return errors.New("say which role assignment by --role-assignment-id, or by --azure-role and --azure-scope: the identity stays, and may need the others")
 	}
-	return errors.Join(checkScope(r), checkAccount(r))
+	return errors.Join(checkScope(r), checkIdentity(r))
 }
 
 // lookDeleteRole finds the assignments that go.
