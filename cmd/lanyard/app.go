@@ -38,39 +38,12 @@ APP is a client ID, an object ID, or a name that only one application has.`
 	return cmd
 }
 
-// appCommand is what the commands have in common: where the cloud is, and how
-// the result is written.
-type appCommand struct {
-	where environmentFlags
-	out   command.Output
-}
+// appCommand is a [cloudCommand] on Microsoft Graph.
+type appCommand struct{ cloudCommand }
 
-// build completes a command; run gets a client that is signed in, and gives what
-// is printed: v as JSON, or what text writes.
 func (a *appCommand) build(cmd *cobra.Command,
 	run func(ctx context.Context, g *graphClient, args []string) (v any, text func(w io.Writer) error, err error)) *cobra.Command {
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		env, _, err := a.where.load()
-		if err != nil {
-			return err
-		}
-		g, err := newGraphClient(cmd.Context(), env)
-		if err != nil {
-			return err
-		}
-		defer g.http.CloseIdleConnections()
-		v, text, err := run(cmd.Context(), g, args)
-		if err != nil {
-			return err
-		}
-		if a.out.JSON() {
-			return command.PrintJSON(cmd.OutOrStdout(), v)
-		}
-		return text(cmd.OutOrStdout())
-	}
-	a.where.add(cmd)
-	a.out.Add(cmd)
-	return cmd
+	return buildCommand(&a.cloudCommand, cmd, newGraphClient, run)
 }
 
 func newAppCreate() *cobra.Command {

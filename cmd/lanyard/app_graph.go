@@ -1,13 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -18,111 +13,15 @@ import (
 
 // graphClient asks a cloud's Microsoft Graph as the principal of the environment
 // file.
-type graphClient struct {
-	http  *http.Client
-	base  string // without a slash at the end
-	token string
-}
+type graphClient struct{ *serviceClient }
 
 // newGraphClient signs in.
 func newGraphClient(ctx context.Context, env server.Environment) (*graphClient, error) {
-	if env.Bootstrap.ClientSecret == "" {
-		return nil, errors.New("the environment file holds no secret of the operator: take that of the replica which made it")
-	}
-	token, err := getToken(ctx, env, tokenRequest{
-		tenant: env.TenantID, clientID: env.Bootstrap.ClientID, secret: env.Bootstrap.ClientSecret,
-		scope: env.Endpoints.Graph + "/.default",
-	})
+	c, err := signIn(ctx, env, "graph", env.Endpoints.Graph)
 	if err != nil {
 		return nil, err
 	}
-	client, err := env.Client()
-	if err != nil {
-		return nil, err
-	}
-	return &graphClient{http: client, base: env.Endpoints.Graph, token: token}, nil
-}
-
-// do sends a request, its path with the version, and reads the answer into out,
-// which may be nil. in is the body, or nil.
-func (g *graphClient) do(ctx context.Context, method, path string, in, out any) error {
-	var body io.Reader
-	if in != nil {
-		b, err := json.Marshal(in)
-		if err != nil {
-			return err
-		}
-		body = bytes.NewReader(b)
-	}
-	address := path
-	if !strings.HasPrefix(path, "https://") { // else the next page's
-		address = g.base + path
-	}
-	req, err := http.NewRequestWithContext(ctx, method, address, body)
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Authorization", "Bearer "+g.token)
-	if in != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	resp, err := g.http.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
-	if err != nil {
-		return fmt.Errorf("reading the answer: %w", err)
-	}
-	if resp.StatusCode >= http.StatusMultipleChoices {
-		var refusal struct {
-			Error struct{ Code, Message string } `json:"error"`
-		}
-		if json.Unmarshal(answer, &refusal) != nil || refusal.Error.Code == "" {
-			return fmt.Errorf("graph answered %s without an error document", resp.Status)
-		}
-		return &graphError{&azure.Error{Status: resp.StatusCode, Code: refusal.Error.Code, Message: refusal.Error.Message}}
-	}
-	if out == nil {
-		return nil
-	}
-	if err := json.Unmarshal(answer, out); err != nil {
-		return fmt.Errorf("reading the answer of graph: %w", err)
-	}
-	return nil
-}
-
-// graphError is a refusal of Graph: an *azure.Error.
-type graphError struct{ refused *azure.Error }
-
-func (e *graphError) Unwrap() error { return e.refused }
-
-func (e *graphError) Error() string {
-	return fmt.Sprintf("graph refused (%d %s, %s): %s", e.refused.Status, http.StatusText(e.refused.Status), e.refused.Code, e.refused.Message)
-}
-
-// isStatus reports whether a refusal has the HTTP status.
-func isStatus(err error, status int) bool {
-	refused, ok := errors.AsType[*azure.Error](err)
-	return ok && refused.Status == status
-}
-
-// list reads every page of a collection.
-func list[T any](ctx context.Context, g *graphClient, path string) ([]T, error) {
-	all := []T{}
-	for path != "" {
-		var page struct {
-			Value []T    `json:"value"`
-			Next  string `json:"@odata.nextLink"`
-		}
-		if err := g.do(ctx, http.MethodGet, path, nil, &page); err != nil {
-			return nil, err
-		}
-		all = append(all, page.Value...)
-		path = page.Next
-	}
-	return all, nil
+	return &graphClient{c}, nil
 }
 
 // application is what the commands show of one. ServicePrincipalID is what role

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -103,7 +102,7 @@ func newClusterList() *cobra.Command {
 		if err != nil {
 			return nil, nil, err
 		}
-		all, err := armList[connectedCluster](ctx, c, scope.String()+"/providers/Microsoft.Kubernetes/connectedClusters"+clusterVersion)
+		all, err := list[connectedCluster](ctx, c, scope.String()+"/providers/Microsoft.Kubernetes/connectedClusters"+clusterVersion)
 		return all, func(w io.Writer) error {
 			tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 			fmt.Fprintln(tw, "NAME\tRESOURCE GROUP\tSTATUS\tKUBERNETES\tAGENT\tNODES\tISSUER")
@@ -188,12 +187,6 @@ func (c *armClient) cluster(ctx context.Context, id azure.ResourceID) (*connecte
 		return nil, err
 	}
 	return &found, nil
-}
-
-// isCode reports whether an error is a refusal with one of these codes.
-func isCode(err error, codes ...string) bool {
-	refused, ok := errors.AsType[*azure.Error](err)
-	return ok && slices.Contains(codes, refused.Code)
 }
 
 func newClusterShow() *cobra.Command {

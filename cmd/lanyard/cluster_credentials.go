@@ -25,7 +25,7 @@ type trustingCredential struct {
 // sees, and those of applications.
 func trustingCredentials(ctx context.Context, c *armClient, issuers map[string]bool) ([]trustingCredential, error) {
 	found := []trustingCredential{}
-	subscriptions, err := armList[subscription](ctx, c, "/subscriptions"+subscriptionVersion)
+	subscriptions, err := list[subscription](ctx, c, "/subscriptions"+subscriptionVersion)
 	if err != nil {
 		return nil, err
 	}
@@ -43,14 +43,14 @@ func trustingCredentials(ctx context.Context, c *armClient, issuers map[string]b
 // identitiesTrusting lists those of a subscription's managed identities.
 func (c *armClient) identitiesTrusting(ctx context.Context, subscription string, issuers map[string]bool) ([]trustingCredential, error) {
 	type named struct{ ID, Name string }
-	identities, err := armList[named](ctx, c,
+	identities, err := list[named](ctx, c,
 		azure.SubscriptionScope(subscription).String()+"/providers/Microsoft.ManagedIdentity/userAssignedIdentities"+identityVersion)
 	if err != nil {
 		return nil, fmt.Errorf("listing managed identities: %w", err)
 	}
 	var found []trustingCredential
 	for _, identity := range identities {
-		credentials, err := armList[struct {
+		credentials, err := list[struct {
 			ID         string
 			Properties struct{ Issuer, Subject string }
 		}](ctx, c, identity.ID+"/federatedIdentityCredentials"+identityVersion)
@@ -75,7 +75,7 @@ func applicationsTrusting(ctx context.Context, c *armClient, issuers map[string]
 	if err != nil {
 		return nil, err
 	}
-	defer g.http.CloseIdleConnections()
+	defer g.close()
 	applications, err := list[application](ctx, g, "/v1.0/applications?$top=999")
 	if err != nil {
 		return nil, fmt.Errorf("listing applications: %w", err)
@@ -108,6 +108,6 @@ func removeTrusting(ctx context.Context, c *armClient, t trustingCredential) err
 	if err != nil {
 		return err
 	}
-	defer g.http.CloseIdleConnections()
+	defer g.close()
 	return g.do(ctx, http.MethodDelete, "/v1.0"+(&url.URL{Path: t.Resource}).EscapedPath(), nil, nil)
 }

@@ -50,7 +50,7 @@ and sign later, the one that signs, and those that were replaced and retire.`,
 		Example: `  lanyard keys list`,
 		Args:    command.Arguments(),
 	}, func(ctx context.Context, c *armClient, _ []string) (any, func(io.Writer) error, error) {
-		keys, err := armList[signingKey](ctx, c, signingKeysPath)
+		keys, err := list[signingKey](ctx, c, signingKeysPath)
 		return keys, func(w io.Writer) error {
 			tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 			fmt.Fprintln(tw, "KEY\tSTATE\tPUBLISHED\tSIGNS FROM\tRETIRES")

@@ -108,7 +108,7 @@ func (c *armClient) sealedValues(ctx context.Context) (map[string]int, []string,
 			Values int
 		}
 	}
-	items, err := armList[item](ctx, c, "/providers/Lanyard.Directory/sealingKeys"+cloudVersion)
+	items, err := list[item](ctx, c, "/providers/Lanyard.Directory/sealingKeys"+cloudVersion)
 	if err != nil {
 		return nil, nil, err
 	}

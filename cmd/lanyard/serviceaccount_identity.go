@@ -60,7 +60,7 @@ func (r *accountRun) close() {
 		r.armAPI.close()
 	}
 	if r.graphAPI != nil {
-		r.graphAPI.http.CloseIdleConnections()
+		r.graphAPI.close()
 	}
 }
 
@@ -151,7 +151,7 @@ func (r *accountRun) managedIdentity(ctx context.Context) (accountIdentity, erro
 	if r.group != "" {
 		return findManagedIdentity(ctx, c, scope.Resource("Microsoft.ManagedIdentity", "userAssignedIdentities", name), r.location)
 	}
-	all, err := armList[struct{ ID azure.ResourceID }](ctx, c, scope.String()+"/providers/"+identityType+identityVersion)
+	all, err := list[struct{ ID azure.ResourceID }](ctx, c, scope.String()+"/providers/"+identityType+identityVersion)
 	if err != nil {
 		return nil, err
 	}

@@ -73,7 +73,7 @@ func (m *managedIdentity) remove(ctx context.Context) error {
 }
 
 func (m *managedIdentity) credentials(ctx context.Context) ([]accountCredential, error) {
-	found, err := armList[struct {
+	found, err := list[struct {
 		Name       string
 		Properties struct {
 			Issuer, Subject string

@@ -77,7 +77,7 @@ type roleAssignment struct {
 
 // roleAssignments lists those of a principal at, above and below a scope.
 func (c *armClient) roleAssignments(ctx context.Context, scope azure.ResourceID, principalID string) ([]roleAssignment, error) {
-	return armList[roleAssignment](ctx, c, scopePath(scope)+roleAssignmentsAtScope+roleAssignmentVersion+
+	return list[roleAssignment](ctx, c, scopePath(scope)+roleAssignmentsAtScope+roleAssignmentVersion+
 		"&$filter="+url.QueryEscape("principalId eq "+quoted(principalID)))
 }
 
@@ -122,7 +122,7 @@ func (c *armClient) findRole(ctx context.Context, scope azure.ResourceID, role s
 		err := c.do(ctx, http.MethodGet, scopePath(scope)+roleDefinitionsAtScope+"/"+id+roleDefinitionVersion, nil, &found)
 		return found, err
 	}
-	all, err := armList[roleDefinition](ctx, c, scopePath(scope)+roleDefinitionsAtScope+roleDefinitionVersion+
+	all, err := list[roleDefinition](ctx, c, scopePath(scope)+roleDefinitionsAtScope+roleDefinitionVersion+
 		"&$filter="+url.QueryEscape("roleName eq "+quoted(role)))
 	if err != nil {
 		return found, err
@@ -254,7 +254,7 @@ func (r *accountRun) assignmentsOf(ctx context.Context, c *armClient) ([]string,
 // everyRoleAssignment lists those of a principal in all subscriptions that the
 // caller sees, and above them.
 func (c *armClient) everyRoleAssignment(ctx context.Context, principalID string) ([]string, error) {
-	subscriptions, err := armList[subscription](ctx, c, "/subscriptions"+subscriptionVersion)
+	subscriptions, err := list[subscription](ctx, c, "/subscriptions"+subscriptionVersion)
 	if err != nil {
 		return nil, err
 	}

@@ -70,7 +70,7 @@ func (c *armClient) createSubscription(ctx context.Context, alias string, asked 
 
 // subscription gives the one subscription with that ID or name.
 func (c *armClient) subscription(ctx context.Context, name string) (subscription, error) {
-	all, err := armList[subscription](ctx, c, "/subscriptions"+subscriptionVersion)
+	all, err := list[subscription](ctx, c, "/subscriptions"+subscriptionVersion)
 	if err != nil {
 		return subscription{}, err
 	}
@@ -156,7 +156,7 @@ func newSubscriptionList() *cobra.Command {
   lanyard subscription list -o json`,
 		Args: command.Arguments(),
 	}, func(ctx context.Context, c *armClient, _ []string) (any, func(io.Writer) error, error) {
-		all, err := armList[subscription](ctx, c, "/subscriptions"+subscriptionVersion)
+		all, err := list[subscription](ctx, c, "/subscriptions"+subscriptionVersion)
 		return all, func(w io.Writer) error {
 			tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 			fmt.Fprintln(tw, "NAME\tSUBSCRIPTION ID\tSTATE")

@@ -66,7 +66,7 @@ func tenantPath(id string) string { return "/providers/Lanyard.Directory/tenants
 
 // tenants lists the cloud's tenants.
 func (c *armClient) tenants(ctx context.Context) ([]tenantProperties, error) {
-	found, err := armList[cloudTenant](ctx, c, "/providers/Lanyard.Directory/tenants"+cloudVersion)
+	found, err := list[cloudTenant](ctx, c, "/providers/Lanyard.Directory/tenants"+cloudVersion)
 	if err != nil {
 		return nil, err
 	}
