@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/rest"
@@ -169,9 +168,7 @@ func (f *webhookFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	klog.SetSlogLogger(config.Log) // client-go's own log
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(controller.GCPercent)
-	}
+	config.Started = controller.Tune(os.Getenv)
 	w, err := controller.NewWebhook(config)
 	if err != nil {
 		return err

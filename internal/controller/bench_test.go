@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -55,11 +54,11 @@ func serveBench(kind string) {
 		s.Serve(l)
 		return
 	}
-	debug.SetGCPercent(GCPercent)
 	w, err := NewWebhook(WebhookConfig{
 		Kubernetes: &rest.Config{Host: kind}, Namespace: "azwi", Log: slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		Settings: workloadidentity.Settings{TenantID: tenantID, AuthorityHost: "https://login.microsoftonline.com/"},
 		Addr:     "127.0.0.1:0", HealthAddr: "127.0.0.1:0", MetricsAddr: "127.0.0.1:0",
+		Started: Tune(os.Getenv),
 	})
 	if err != nil {
 		panic(err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,6 +36,7 @@ const maxQuestions = 128
 // reflector, which lists and watches metadata only.
 type serviceAccounts struct {
 	client metadata.Interface
+	full   func() // called when all are known
 	synced atomic.Bool
 	asked  atomic.Pointer[error] // how the API server answers lists and watches; nil: not yet
 	asking chan struct{}         // of maxQuestions
@@ -52,8 +52,8 @@ type account struct {
 	hasTenantID                    bool
 }
 
-func newServiceAccounts(client metadata.Interface) *serviceAccounts {
-	return &serviceAccounts{client: client, asking: make(chan struct{}, maxQuestions), known: map[accountKey]account{}}
+func newServiceAccounts(client metadata.Interface, full func()) *serviceAccounts {
+	return &serviceAccounts{client: client, full: full, asking: make(chan struct{}, maxQuestions), known: map[accountKey]account{}}
 }
 
 // run follows the cluster's service accounts until ctx ends.
@@ -194,8 +194,7 @@ func (s *serviceAccounts) Replace(list []any, _ string) error {
 	s.known = known
 	s.mu.Unlock()
 	if !s.synced.Swap(true) {
-		// The first list passes through memory once; a node should have it back.
-		go debug.FreeOSMemory()
+		go s.full()
 	}
 	return nil
 }

@@ -42,6 +42,10 @@ type WebhookConfig struct {
 	Namespace string
 	// Instance names the replica in events, and Version the agent's release.
 	Instance, Version string
+	// Started is called once, in a goroutine of its own, when all service accounts
+	// are in memory: a start needs more processors and memory than what follows. It
+	// may be nil. Tune gives it.
+	Started func()
 	// Log is required.
 	Log *slog.Logger
 	// Now is the clock by which certificates are renewed; time.Now when nil.
@@ -78,6 +82,9 @@ func NewWebhook(c WebhookConfig) (*Webhook, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if c.Started == nil {
+		c.Started = func() {}
+	}
 	if c.Instance == "" {
 		c.Instance = "webhook"
 	}
@@ -89,7 +96,7 @@ func NewWebhook(c WebhookConfig) (*Webhook, error) {
 		return nil, err
 	}
 	w := &Webhook{
-		log: c.Log, namespace: c.Namespace, metrics: newMetrics(), accounts: newServiceAccounts(k.metadata), bodies: newBodies(), api: k.api, next: c.Settings,
+		log: c.Log, namespace: c.Namespace, metrics: newMetrics(), accounts: newServiceAccounts(k.metadata, c.Started), bodies: newBodies(), api: k.api, next: c.Settings,
 	}
 	if c.Detect {
 		if w.detector, err = newDetector(k, c, w.metrics); err != nil {
@@ -118,11 +125,6 @@ func NewWebhook(c WebhookConfig) (*Webhook, error) {
 	}
 	return w, nil
 }
-
-// GCPercent is what the webhook's process should have as its GOGC. What it keeps
-// is small and lives long; with half as many collections it takes a few MiB more,
-// and an admission costs less.
-const GCPercent = 200
 
 // Addr gives the address of a listener: "webhook", "health" or "metrics"; nil
 // for one that there is not.

@@ -273,7 +273,7 @@ func (d *decision) containers(at string, list []*Container, init bool) {
 		if state == mountedOtherwise {
 			env = &d.env
 		}
-		change.Env = d.addEnv(where+"/env", c.Env, env)
+		change.Env = d.addEnv(where, c.Env, env)
 		if change.Mounted = state == notMounted; change.Mounted {
 			d.out.Patch.appendTo(where+"/volumeMounts", c.VolumeMounts != nil, []jsontext.Value{d.mount})
 		}
@@ -284,12 +284,12 @@ func (d *decision) containers(at string, list []*Container, init bool) {
 }
 
 // addEnv adds the variables that a container does not have, and gives their names.
-func (d *decision) addEnv(at string, has []EnvVar, env *variables) []string {
+func (d *decision) addEnv(container string, has []EnvVar, env *variables) []string {
 	if has == nil && len(env.names) > 0 {
-		d.out.Patch = append(d.out.Patch, Operation{Path: at, Value: env.array})
+		d.out.Patch = append(d.out.Patch, Operation{Path: container + "/env", Value: env.array})
 		return env.names
 	}
-	at += "/-"
+	at := container + "/env/-"
 	var added []string
 	for i, name := range env.names {
 		if hasVariable(has, name) {
