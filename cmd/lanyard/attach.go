@@ -18,17 +18,12 @@ import (
 
 // attachFlags are what `lanyard attach` is told.
 type attachFlags struct {
-	where   environmentFlags
-	cluster clusterFlags
-	place   clusterPlace
-	out     command.Output
+	attachmentFlags
 
-	location, namespace                string
-	selfHosted, trust, replace, reset  bool
-	cloudOnly, render, dryRun, yes     bool
-	values, settings, hosts, authority []string
-	address, image                     string
-	timeout                            time.Duration
+	location, namespace                       string
+	selfHosted, trust, replace, reset, render bool
+	values, settings, hosts, authority        []string
+	address, image                            string
 }
 
 // newAttach makes `lanyard attach`.
@@ -75,9 +70,7 @@ which the cloud answers for them; --authority chooses another way.`,
 		PreRunE: func(_ *cobra.Command, args []string) error { return f.check(args[0]) },
 		RunE:    func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
 	}
-	f.where.add(cmd)
-	f.cluster.add(cmd)
-	f.place.add(cmd)
+	f.add(cmd)
 	fl := cmd.Flags()
 	fl.StringVarP(&f.location, "location", "l", "", "region of the resource, and of its group if that is made (default the group's, else eastus)")
 	fl.StringVarP(&f.namespace, "namespace", "n", "", "namespace of the agent (default "+attach.DefaultNamespace+")")
@@ -93,18 +86,15 @@ which the cloud answers for them; --authority chooses another way.`,
 	fl.BoolVar(&f.replace, "replace-cluster", false, "NAME was another cluster, which is no more: this one takes its place")
 	fl.BoolVar(&f.cloudOnly, "cloud-only", false, "register the cluster, and print the chart's values instead of installing it")
 	fl.BoolVar(&f.render, "render", false, "print the objects that would be installed, as YAML, and do nothing")
-	fl.BoolVar(&f.dryRun, "dry-run", false, "show what would be done, and do nothing")
-	fl.BoolVarP(&f.yes, "yes", "y", false, "do it without asking")
 	fl.DurationVar(&f.timeout, "timeout", 5*time.Minute, "how long to wait for the agent")
 	command.Complete(cmd, "authority", "alias", "override", "own-host")
 	command.Complete(cmd, "address", "dns")
-	f.out.Add(cmd)
 	return cmd
 }
 
 // check is for the command line alone.
 func (f *attachFlags) check(name string) error {
-	if err := f.place.check(name); err != nil {
+	if err := f.attachmentFlags.check(name); err != nil {
 		return err
 	}
 	if f.selfHosted && f.trust {
@@ -118,9 +108,6 @@ func (f *attachFlags) check(name string) error {
 	}
 	if modes > 1 {
 		return command.Usagef("--cloud-only, --render and --dry-run exclude each other")
-	}
-	if f.timeout <= 0 {
-		return command.Usagef("--timeout is not positive")
 	}
 	if f.address != "" && f.address != addressByDNS {
 		if a, err := netip.ParseAddr(f.address); err != nil || a.IsLoopback() || a.IsUnspecified() {

@@ -18,14 +18,8 @@ import (
 
 // detachFlags are what `lanyard detach` is told.
 type detachFlags struct {
-	where   environmentFlags
-	cluster clusterFlags
-	place   clusterPlace
-	out     command.Output
-
-	credentials, cloudOnly, clusterOnly, dryRun, yes bool
-
-	timeout time.Duration
+	attachmentFlags
+	credentials, clusterOnly bool
 }
 
 // newDetach makes `lanyard detach`.
@@ -54,24 +48,16 @@ no other cluster ever gets its issuer.`,
 		PreRunE: func(_ *cobra.Command, args []string) error { return f.check(args[0]) },
 		RunE:    func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
 	}
-	f.where.add(cmd)
-	f.cluster.add(cmd)
-	f.place.add(cmd)
+	f.add(cmd)
 	fl := cmd.Flags()
 	fl.BoolVar(&f.credentials, "delete-federated-credentials", false, "delete the federated credentials that trust the cluster, too")
 	fl.BoolVar(&f.cloudOnly, "cloud-only", false, "leave the cluster alone: it is no more, or Helm has taken the agent out")
 	fl.BoolVar(&f.clusterOnly, "cluster-only", false, "leave the cloud alone: it is no more")
-	fl.BoolVar(&f.dryRun, "dry-run", false, "show what would be done, and do nothing")
-	fl.BoolVarP(&f.yes, "yes", "y", false, "do it without asking")
 	fl.DurationVar(&f.timeout, "timeout", 5*time.Minute, "how long to wait until everything is gone")
-	f.out.Add(cmd)
 	return cmd
 }
 
 func (f *detachFlags) check(name string) error {
-	if f.timeout <= 0 {
-		return command.Usagef("--timeout is not positive")
-	}
 	if f.cloudOnly && f.clusterOnly {
 		return command.Usagef("--cloud-only and --cluster-only exclude each other")
 	}
@@ -81,7 +67,7 @@ func (f *detachFlags) check(name string) error {
 	if f.cloudOnly && (f.cluster.kubeconfig != "" || f.cluster.context != "") {
 		return command.Usagef("--cloud-only asks no cluster: leave --kubeconfig and --context out")
 	}
-	return f.place.check(name)
+	return f.attachmentFlags.check(name)
 }
 
 // detachRun is one run: what it found, and what it did.

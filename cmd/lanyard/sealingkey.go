@@ -99,6 +99,16 @@ func (f *sealingFlags) sealedValues(ctx context.Context, cfg server.Config) (cou
 	return c.sealedValues(ctx)
 }
 
+// look reads the keys, and tells what is sealed under each, as sealedValues does.
+func (f *sealingFlags) look(ctx context.Context) (keys *server.SealingKeys, counts map[string]int, running []string, err error) {
+	cfg, keys, err := f.load()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	counts, running, err = f.sealedValues(ctx, cfg)
+	return keys, counts, running, err
+}
+
 // sealedValues asks the cloud.
 func (c *armClient) sealedValues(ctx context.Context) (map[string]int, []string, error) {
 	type item struct {
@@ -141,11 +151,7 @@ values of the store are sealed under each; also keys that the file does not have
 		Example: `  lanyard sealing-key list`,
 		Args:    command.Arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, keys, err := f.load()
-			if err != nil {
-				return err
-			}
-			counts, _, err := f.sealedValues(cmd.Context(), cfg)
+			keys, counts, _, err := f.look(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -247,17 +253,24 @@ func (f *sealingFlags) rotate(cmd *cobra.Command) error {
 	return err
 }
 
+// newFirst makes a new first key, unless a rotation is to be completed: then not
+// everything is under the first yet.
+func newFirst(keys *server.SealingKeys, counts map[string]int) (made bool, err error) {
+	if underOthers(counts, keys.IDs()[0]) > 0 {
+		return false, nil
+	}
+	_, err = keys.Rotate()
+	return err == nil, err
+}
+
 // rotateOffline rotates on the store itself.
 func rotateOffline(ctx context.Context, st *store.Store, keys *server.SealingKeys) (made bool, err error) {
 	counts, err := st.SealedBy(ctx)
 	if err != nil {
 		return false, err
 	}
-	if underOthers(counts, keys.IDs()[0]) == 0 {
-		if _, err := keys.Rotate(); err != nil {
-			return false, err
-		}
-		made = true
+	if made, err = newFirst(keys, counts); err != nil {
+		return false, err
 	}
 	if err := keys.Apply(st); err != nil {
 		return made, err
@@ -284,11 +297,8 @@ func (f *sealingFlags) rotateOnline(cmd *cobra.Command, cfg server.Config, keys 
 	if err != nil {
 		return false, err
 	}
-	if underOthers(counts, keys.IDs()[0]) == 0 {
-		if _, err := keys.Rotate(); err != nil {
-			return false, err
-		}
-		made = true
+	if made, err = newFirst(keys, counts); err != nil {
+		return false, err
 	}
 	first := keys.IDs()[0]
 	fmt.Fprintln(cmd.ErrOrStderr(), "Waiting for the cloud to seal everything anew...")
@@ -362,11 +372,7 @@ long as such a backup, apart from it.`,
 		Example: `  lanyard sealing-key drop`,
 		Args:    command.Arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, keys, err := f.load()
-			if err != nil {
-				return err
-			}
-			counts, running, err := f.sealedValues(cmd.Context(), cfg)
+			keys, counts, running, err := f.look(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -272,6 +272,12 @@ func checkIdentity(r *accountRun) error {
 	return checkAccount(r)
 }
 
+// issuedNames are those of the service account with the issuer of its tokens.
+func (r *accountRun) issuedNames(ctx context.Context) (accountNames, error) {
+	issuer, err := r.issuerURL(ctx)
+	return r.names(issuer), err
+}
+
 // issuerURL gives the issuer: the one that was named, or the cluster's.
 func (r *accountRun) issuerURL(ctx context.Context) (string, error) {
 	if r.issuer != "" {

@@ -109,16 +109,13 @@ func lookCreateCredential(ctx context.Context, r *accountRun) (accountChange, er
 	if err != nil {
 		return accountChange{}, err
 	}
-	issuer, err := r.issuerURL(ctx)
+	names, err := r.issuedNames(ctx)
 	if err != nil {
 		return accountChange{}, err
 	}
-	names := r.names(issuer)
 	change := accountChange{
-		outcome: outcomeCreate, resource: "credential for " + names.subject() + " of " + issuer,
-		apply: func(ctx context.Context) (string, error) {
-			return "credential for " + names.subject() + " of " + issuer, i.trust(ctx, names)
-		},
+		outcome: outcomeCreate, resource: names.trust(),
+		apply: func(ctx context.Context) (string, error) { return names.trust(), i.trust(ctx, names) },
 	}
 	if !i.facts().exists { // it is planned
 		return change, nil

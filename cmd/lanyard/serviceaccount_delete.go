@@ -25,12 +25,11 @@ func lookDeleteCredential(ctx context.Context, r *accountRun) (accountChange, er
 	if err != nil {
 		return accountChange{}, err
 	}
-	issuer, err := r.issuerURL(ctx)
+	names, err := r.issuedNames(ctx)
 	if err != nil {
 		return accountChange{}, err
 	}
-	names := r.names(issuer)
-	change := accountChange{outcome: outcomeAbsent, resource: "credential for " + names.subject() + " of " + issuer}
+	change := accountChange{outcome: outcomeAbsent, resource: names.trust()}
 	if !i.facts().exists {
 		return change, nil
 	}
@@ -126,11 +125,9 @@ func lookDeleteIdentity(ctx context.Context, r *accountRun) (accountChange, erro
 	}
 	var own accountNames // of nobody, where no service account is named
 	if r.name != "" {
-		issuer, err := r.issuerURL(ctx)
-		if err != nil {
+		if own, err = r.issuedNames(ctx); err != nil {
 			return accountChange{}, err
 		}
-		own = r.names(issuer)
 	}
 	all, err := i.credentials(ctx)
 	if err != nil {

@@ -188,11 +188,11 @@ func (r *accountRun) application(ctx context.Context) (accountIdentity, error) {
 	case r.appName != "":
 		a.name, a.filter = r.appName, "displayName eq "+quoted(r.appName)
 	default:
-		issuer, err := r.issuerURL(ctx)
+		names, err := r.issuedNames(ctx)
 		if err != nil {
 			return nil, err
 		}
-		a.name = r.names(issuer).application()
+		a.name = names.application()
 		a.filter = "displayName eq " + quoted(a.name)
 	}
 	return a, a.find(ctx)

@@ -35,6 +35,9 @@ func (n accountNames) subject() string {
 	return "system:serviceaccount:" + n.namespace + ":" + n.account
 }
 
+// trust says in words which tokens a credential of these names takes.
+func (n accountNames) trust() string { return "credential for " + n.subject() + " of " + n.issuer }
+
 func hashed(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return base64.URLEncoding.EncodeToString(sum[:])
