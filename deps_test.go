@@ -20,6 +20,8 @@ var order = []string{
 	"internal/azure",
 	"internal/channel",
 	"internal/trust",
+	"apis/aadpodidentity/v1",
+	"internal/podidentity",
 	"internal/workloadidentity",
 	"internal/tracing",
 	"internal/imds",
@@ -42,6 +44,7 @@ var order = []string{
 	"lanyardtest",
 	"deploy",
 	"internal/attach",
+	"internal/migration",
 	"cmd/lanyard",
 	"internal/serving",
 	"internal/exchange",
@@ -56,7 +59,7 @@ var order = []string{
 // agent stays small, works before Azure too, and never links etcd.
 var (
 	agent  = []string{"internal/workloadidentity", "internal/serving", "internal/exchange", "internal/controller", "internal/tokenproxy", "internal/sidecar", "cmd/lanyard-agent"}
-	shared = []string{"internal/command", "internal/azure", "internal/channel", "internal/trust", "internal/imds", "internal/workloadidentity"}
+	shared = []string{"internal/command", "internal/azure", "internal/channel", "internal/trust", "internal/imds", "apis/aadpodidentity/v1", "internal/podidentity", "internal/workloadidentity"}
 )
 
 // testOnly are imported by tests alone, and by none of the product.
