@@ -2,6 +2,7 @@ package attach
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -103,18 +104,25 @@ func (c *Cluster) live(ctx context.Context, o Object) (*unstructured.Unstructure
 	return got, nil
 }
 
-// list reads the objects of a kind in all namespaces, or in one, by labels. A
-// kind that the cluster does not know has none.
+// list is List for a kind, of which a cluster that does not know it has none.
 func (c *Cluster) list(ctx context.Context, k kind, namespace, selector string) ([]unstructured.Unstructured, error) {
+	all, err := c.List(ctx, k.GroupVersionResource, namespace, selector)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	return all, err
+}
+
+// List reads the objects of a resource in a namespace, or in all where that is empty,
+// by a label selector. A resource that the cluster does not know is an error that
+// wraps [ErrNotFound].
+func (c *Cluster) List(ctx context.Context, resource schema.GroupVersionResource, namespace, selector string) ([]unstructured.Unstructured, error) {
 	var all []unstructured.Unstructured
 	o := metav1.ListOptions{LabelSelector: selector, Limit: 500}
 	for {
-		page, err := c.dynamic.Resource(k.GroupVersionResource).Namespace(namespace).List(ctx, o)
-		if apierrors.IsNotFound(err) {
-			return nil, nil
-		}
+		page, err := c.dynamic.Resource(resource).Namespace(namespace).List(ctx, o)
 		if err != nil {
-			return nil, fmt.Errorf("listing %s: %w", k.Resource, c.explain(err))
+			return nil, fmt.Errorf("listing %s: %w", resource.GroupResource(), c.explain(err))
 		}
 		all = append(all, page.Items...)
 		if o.Continue = page.GetContinue(); o.Continue == "" {
