@@ -66,9 +66,10 @@ which the cloud answers for them; --authority chooses another way.`,
   lanyard attach shop -g clusters --address 10.0.0.5 --cloud-only --yes > values.yaml
   helm install lanyard-agent deploy/chart --namespace azure-workload-identity-system \
     --create-namespace --values values.yaml`,
-		Args:    command.Arguments("NAME"),
-		PreRunE: func(_ *cobra.Command, args []string) error { return f.check(args[0]) },
-		RunE:    func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
+		Args:              command.Arguments("NAME"),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		PreRunE:           func(_ *cobra.Command, args []string) error { return f.check(args[0]) },
+		RunE:              func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
 	}
 	f.add(cmd)
 	fl := cmd.Flags()

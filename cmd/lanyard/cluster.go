@@ -158,8 +158,13 @@ func (p *clusterPlace) check(name string) error {
 		}
 		return nil
 	}
-	if p.group == "" {
+	switch {
+	case p.group == "":
 		return command.Usagef("--resource-group is missing")
+	case strings.Contains(name, "/"):
+		return command.Usagef("%q is neither a name nor a resource ID, which begins with a slash", name)
+	case strings.Contains(p.group, "/"):
+		return command.Usagef("--resource-group %q is not the name of a resource group", p.group)
 	}
 	return nil
 }
@@ -197,8 +202,9 @@ func newClusterShow() *cobra.Command {
 		Short: "Show an attached cluster",
 		Example: `  lanyard cluster show shop --resource-group clusters
   lanyard cluster show shop -g clusters -o json`,
-		Args:    command.Arguments("NAME"),
-		PreRunE: func(_ *cobra.Command, args []string) error { return place.check(args[0]) },
+		Args:              command.Arguments("NAME"),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		PreRunE:           func(_ *cobra.Command, args []string) error { return place.check(args[0]) },
 	}
 	place.add(cmd)
 	return a.build(cmd, func(ctx context.Context, c *armClient, args []string) (any, func(io.Writer) error, error) {

@@ -44,9 +44,10 @@ no other cluster ever gets its issuer.`,
   # The cluster is no more, or the cloud
   lanyard detach shop -g clusters --cloud-only
   lanyard detach shop -g clusters --cluster-only`,
-		Args:    command.Arguments("NAME"),
-		PreRunE: func(_ *cobra.Command, args []string) error { return f.check(args[0]) },
-		RunE:    func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
+		Args:              command.Arguments("NAME"),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		PreRunE:           func(_ *cobra.Command, args []string) error { return f.check(args[0]) },
+		RunE:              func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
 	}
 	f.add(cmd)
 	fl := cmd.Flags()

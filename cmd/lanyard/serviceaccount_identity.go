@@ -122,7 +122,7 @@ func (r *accountRun) there(ctx context.Context) (accountIdentity, error) {
 		return nil, err
 	}
 	if !i.facts().exists && !r.planned {
-		return nil, fmt.Errorf("there is no %s: the phase %s makes it", i, phaseIdentity)
+		return nil, fmt.Errorf("there is no %s: the phase %s makes it, or name the identity that is meant (--managed-identity, --aad-application-client-id)", i, phaseIdentity)
 	}
 	return i, nil
 }

@@ -48,16 +48,19 @@ func (m *managedIdentity) facts() identityFacts {
 }
 
 func (m *managedIdentity) create(ctx context.Context) error {
+	// The group's location also tells whether there is a group.
+	var group struct{ Location string }
+	err := m.c.do(ctx, http.MethodGet, m.id.Scope().String()+resourceGroupVersion, nil, &group)
+	if isCode(err, "ResourceGroupNotFound") {
+		name := m.id.ResourceGroup()
+		return fmt.Errorf("there is no resource group %s: make it (az group create --name %s --location LOCATION), or name another with --resource-group: %w", name, name, err)
+	}
 	location := m.location
-	if location == "" {
-		var group struct{ Location string }
-		err := m.c.do(ctx, http.MethodGet, m.id.Scope().String()+resourceGroupVersion, nil, &group)
-		if isStatus(err, http.StatusNotFound) {
-			return fmt.Errorf("the resource group of the %s is to be there: %w", m, err)
-		}
-		if err != nil {
-			return err
-		}
+	switch {
+	case location != "": // whoever may not read the group may still write into it
+	case err != nil:
+		return err
+	default:
 		location = group.Location
 	}
 	if err := m.c.do(ctx, http.MethodPut, m.id.String()+identityVersion, map[string]any{"location": location}, &m.wire); err != nil {

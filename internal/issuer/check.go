@@ -72,7 +72,7 @@ func Judge(i *token.Inspection, own bool, now time.Time) []Finding {
 	} else {
 		r.ok("issuer", "%s is a URL that can be an issuer's", i.Issuer)
 	}
-	r.discovery(i)
+	r.discovery(i, own)
 	r.keySet(i)
 	if !own {
 		r.reach(i, now)
@@ -81,9 +81,15 @@ func Judge(i *token.Inspection, own bool, now time.Time) []Finding {
 }
 
 // discovery judges the discovery document.
-func (r *report) discovery(i *token.Inspection) {
+func (r *report) discovery(i *token.Inspection, own bool) {
 	const check = "discovery document"
-	publish := "let it be found there: `lanyard issuer publish` makes it, and can serve it"
+	publish := "let it be read there: `lanyard issuer publish` makes it, and can serve it"
+	switch {
+	case own && i.Discovery.Answered:
+		publish = "`lanyard cluster list` has the issuers of the clusters that are attached"
+	case own:
+		publish = "let the cloud run, and be reached from here: it serves this issuer's documents itself"
+	}
 	switch {
 	case i.Discovery.Bytes == 0 || i.Err != nil && i.StatedIssuer == "" && i.KeysURL == "":
 		r.add(check, Failure, publish, "%v", i.Err)

@@ -60,6 +60,7 @@ func (d *decision) warnAboutFederation(f Federation) {
 	// In pieces, each short enough to be shown whole.
 	d.warnf("the pod's tokens have the issuer %s", f.Issuer())
 	d.warnf("the pod's tokens have the subject %s and the audience %s", subject, audience)
-	d.warnf("to create the federated credential: lanyard serviceaccount create phase federated-identity --service-account-namespace %s --service-account-name %s, "+
-		"or az identity federated-credential create", d.sa.Namespace, d.sa.Name)
+	d.warnf("to create the federated credential: lanyard serviceaccount create phase federated-identity --service-account-namespace %s --service-account-name %s",
+		d.sa.Namespace, d.sa.Name)
+	d.warnf("with --managed-identity RESOURCE-ID or --aad-application-client-id %s; or: az identity federated-credential create", d.client)
 }
