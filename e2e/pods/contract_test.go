@@ -242,6 +242,10 @@ func TestContractProxy(t *testing.T) {
 		!slices.Contains(p.Spec.InitContainers[0].Env, corev1.EnvVar{Name: "PROXY_PORT", Value: "8080"}) {
 		t.Errorf("%+v", p.Spec.InitContainers[:2])
 	}
+	// The proxy is Linux's, and what it needs is no Windows pod's, as with upstream.
+	if _, _, err := admit(t, n.Name, with("", "os: {name: windows}, ")); !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "cannot be set for a windows pod") {
+		t.Errorf("Windows: %v", err)
+	}
 	for manifest, denied := range map[string]string{
 		with("", "hostNetwork: true, "):                                   "hostNetwork is set to true, cannot inject proxy sidecar",
 		with(`, azure.workload.identity/proxy-sidecar-port: "abc"`, ""):   `failed to parse proxy sidecar port: strconv.ParseInt: parsing "abc": invalid syntax`,
