@@ -163,7 +163,7 @@ func (c *Client) settle(ctx context.Context, err error) {
 			c.at = position{}
 		}
 	}
-	if errors.Is(err, errNoReset) || errors.Is(err, errBackwards) || errors.Is(err, errNoCluster) {
+	if errors.Is(err, errNoReset) || errors.Is(err, errBackwards) || errors.Is(err, errNoCluster) || errors.Is(err, errTooLarge) {
 		c.at = position{} // the next stream begins anew; what is known stays until then
 	}
 	if err == nil || errors.Is(err, io.EOF) || c.logged == err.Error() {

@@ -82,6 +82,9 @@ type Cluster struct {
 	IssuerURL string `json:"issuerUrl"`
 	// KeyIDs are those of the signing keys that the cloud accepts of the cluster.
 	KeyIDs []string `json:"keyIds"`
+	// Incomplete: there are more credentials than are told. That one is not told says
+	// nothing then.
+	Incomplete bool `json:"incomplete,omitempty"`
 }
 
 // Credential is a federated credential that trusts the cluster's issuer, of a

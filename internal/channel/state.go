@@ -137,13 +137,33 @@ type intake struct {
 	live    bool      // the stream has brought the state
 	cluster Cluster
 	byID    map[string]Credential
+	size    int // of byID
 }
 
 var (
 	errNoReset   = errors.New("the cloud sent changes before the whole state")
 	errBackwards = errors.New("the cloud's revision went backwards without a reset")
 	errNoCluster = errors.New("the cloud's state has no cluster in it")
+	errTooLarge  = errors.New("the cloud's state is larger than an agent keeps")
 )
+
+// Limits of the state. Whoever makes federated credentials in any tenant, or has
+// taken the cloud over, could otherwise fill the memory of an agent that pods wait
+// for. The cloud itself tells less (package cluster).
+const (
+	maxStateBytes   = 48 << 20
+	maxHistoryBytes = 64
+	credentialBytes = 256 // of a credential, beside its text
+)
+
+// size is about how much memory a credential takes.
+func (c Credential) size() int {
+	n := credentialBytes + len(c.ID) + len(c.ClientID) + len(c.TenantID) + len(c.Name) + len(c.Subject)
+	for _, audience := range c.Audiences {
+		n += 16 + len(audience)
+	}
+	return n
+}
 
 // take applies one line. synced is true for one that completed a group. After an
 // error the stream must not be read on.
@@ -151,7 +171,10 @@ func (in *intake) take(c Change) (synced bool, err error) {
 	switch c.Kind {
 	case KindReset:
 		in.pending, in.reset, in.known = true, true, false
-		in.history, in.cluster, in.byID = c.History, Cluster{}, map[string]Credential{}
+		in.history, in.cluster, in.byID, in.size = c.History, Cluster{}, map[string]Credential{}, 0
+		if len(in.history) > maxHistoryBytes {
+			return false, errTooLarge
+		}
 	case KindCluster:
 		if c.Cluster != nil {
 			if err := in.begin(); err != nil {
@@ -164,6 +187,10 @@ func (in *intake) take(c Change) (synced bool, err error) {
 			if err := in.begin(); err != nil {
 				return false, err
 			}
+			in.drop(c.Credential.ID)
+			if in.size += c.Credential.size(); in.size > maxStateBytes {
+				return false, errTooLarge
+			}
 			in.byID[c.Credential.ID] = *c.Credential
 		}
 	case KindCredentialGone:
@@ -171,12 +198,20 @@ func (in *intake) take(c Change) (synced bool, err error) {
 			if err := in.begin(); err != nil {
 				return false, err
 			}
-			delete(in.byID, c.Credential.ID)
+			in.drop(c.Credential.ID)
 		}
 	case KindSynced:
 		return true, in.sync(c.Revision)
 	}
 	return false, nil
+}
+
+// drop takes a credential out of what is gathered.
+func (in *intake) drop(id string) {
+	if former, ok := in.byID[id]; ok {
+		in.size -= former.size()
+		delete(in.byID, id)
+	}
 }
 
 // begin makes ready for a change: after a reset everything is gathered anew,
@@ -190,6 +225,10 @@ func (in *intake) begin() error {
 		return errNoReset
 	}
 	in.pending, in.known, in.cluster, in.byID = true, true, v.cluster, maps.Clone(v.byID)
+	in.size = 0
+	for _, c := range in.byID {
+		in.size += c.size()
+	}
 	return nil
 }
 

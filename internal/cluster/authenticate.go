@@ -59,8 +59,9 @@ func bearer(r *http.Request) (string, *azure.Error) {
 //   - It is for the one audience of agents: workloads' tokens are for others.
 //   - It is within its time, and was not given a longer one than such tokens have.
 //   - Its service account was enrolled.
-//   - It is bound to a pod, so that it ends with that, and a token that somebody
-//     asked the API server for by hand does not pass.
+//   - It is bound to a pod of that service account, as those are that the kubelet
+//     gets, and a legacy or a plain one is not. Whether the pod is still there only
+//     its API server knows, which nobody asks here.
 //
 // What is wrong with a token is told: who sends it has it. Everything that is
 // told of the cluster is in its public documents, or was sent.

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -49,9 +48,7 @@ type Channel struct {
 	now           func() time.Time
 	log           *slog.Logger
 	metrics       *metrics
-
-	mu       sync.Mutex
-	reported map[string]time.Time // by cluster, component and pod
+	paces         *paces
 }
 
 // NewChannel makes the plane. It must be made before the first write to the store
@@ -64,7 +61,7 @@ func NewChannel(cfg ChannelConfig) (*Channel, error) {
 		clusters: cfg.Clusters, topics: newTopics(cfg.Clusters, cfg.Directory), heartbeat: cfg.Heartbeat,
 		writeTimeout: cfg.WriteTimeout, now: cfg.Clusters.now,
 		authenticator: &authenticator{store: cfg.Clusters.store, clusters: cfg.Clusters, issuers: cfg.Issuers, now: cfg.Clusters.now},
-		log:           cfg.Logger, metrics: newMetrics(cfg.Clusters), reported: map[string]time.Time{},
+		log:           cfg.Logger, metrics: newMetrics(cfg.Clusters), paces: newPaces(),
 	}
 	if c.heartbeat <= 0 {
 		c.heartbeat = channel.HeartbeatSeconds * time.Second
@@ -164,9 +161,9 @@ func (c *Channel) reports(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, err)
 		return
 	}
-	if !c.pause(a, report.Component) {
+	if !c.paces.admit(a, report.Component, time.Now()) {
 		c.refuse(w, r, azure.Errorf(http.StatusTooManyRequests, "TooManyReports",
-			"The component has reported less than %d seconds ago.", channel.ReportPauseSeconds))
+			"A component in a pod reports once in %d seconds, and a cluster %d times a second.", channel.ReportPauseSeconds, clusterPerSecond))
 		return
 	}
 	if err := c.clusters.takeReport(r.Context(), a, report); err != nil {
@@ -175,26 +172,6 @@ func (c *Channel) reports(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	_, _ = w.Write([]byte("{}\n")) // an agent that is gone is nobody's error
-}
-
-// maxReported bounds the memory of who has reported when. When it is full all is
-// forgotten, and a few reports come sooner than they should.
-const maxReported = 8192
-
-// pause reports whether a component in a pod may report now, and notes that it
-// does.
-func (c *Channel) pause(a agent, component string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	source, now := a.cluster.ID+"/"+component+"/"+a.pod, time.Now() // real time: this is about the store's work
-	if last, ok := c.reported[source]; ok && now.Sub(last) < channel.ReportPauseSeconds*time.Second {
-		return false
-	}
-	if len(c.reported) >= maxReported {
-		clear(c.reported)
-	}
-	c.reported[source] = now
-	return true
 }
 
 // heard notes that an agent is there.

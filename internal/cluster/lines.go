@@ -25,7 +25,7 @@ func clusterOf(e *entry) channel.Cluster {
 
 func equalClusters(a, b channel.Cluster) bool {
 	keys := slices.Equal(a.KeyIDs, b.KeyIDs)
-	return keys && a.ID == b.ID && a.ResourceID == b.ResourceID && a.TenantID == b.TenantID && a.IssuerURL == b.IssuerURL
+	return keys && a.Incomplete == b.Incomplete && a.ID == b.ID && a.ResourceID == b.ResourceID && a.TenantID == b.TenantID && a.IssuerURL == b.IssuerURL
 }
 
 // credentialOf is what an agent is told of a credential. Its ID says nothing of

@@ -1,11 +1,15 @@
 package cluster
 
 import (
+	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
+	"github.com/lanyard-id/lanyard/internal/azure"
 	"github.com/lanyard-id/lanyard/internal/channel"
+	"github.com/lanyard-id/lanyard/internal/directory"
 )
 
 const (
@@ -16,6 +20,9 @@ const (
 	// that lag and for agents that resume. Whoever is further behind begins anew.
 	keptGroups = 512
 	keptBytes  = 1 << 20
+	// maxTold bounds the credentials that agents are told of. Anybody in any tenant
+	// may make some that trust a cluster.
+	maxTold = 10_000
 )
 
 // topic is what the agents of one cluster are told: the present state, and the
@@ -146,13 +153,37 @@ func (ts *topics) refresh(t *topic) bool {
 		t.wakeAll()
 		return false
 	}
-	now := map[string]channel.Credential{}
-	for _, trust := range ts.directory.Trusts(t.issuer) {
-		c := credentialOf(trust)
-		now[c.ID] = c
-	}
-	t.take(clusterOf(e), now)
+	cluster := clusterOf(e)
+	now, all := told(ts.directory.Trusts(t.issuer), e.TenantID)
+	cluster.Incomplete = !all
+	t.take(cluster, now)
 	return true
+}
+
+// told gives the credentials that agents are told of, and whether these are all.
+// Where they are too many, those of the cluster's own tenant go first.
+func told(trusts []directory.Trust, tenantID string) (credentials map[string]channel.Credential, all bool) {
+	list := make([]channel.Credential, len(trusts))
+	for i, trust := range trusts {
+		list[i] = credentialOf(trust)
+	}
+	if all = len(list) <= maxTold; !all {
+		foreign := func(c channel.Credential) int {
+			if azure.EqualFold(c.TenantID, tenantID) {
+				return 0
+			}
+			return 1
+		}
+		slices.SortFunc(list, func(a, b channel.Credential) int {
+			return cmp.Or(cmp.Compare(foreign(a), foreign(b)), strings.Compare(a.ID, b.ID))
+		})
+		list = list[:maxTold]
+	}
+	credentials = make(map[string]channel.Credential, len(list))
+	for _, c := range list {
+		credentials[c.ID] = c
+	}
+	return credentials, all
 }
 
 // take makes a group of what is new.

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/lanyard-id/lanyard/internal/channel"
+	"github.com/lanyard-id/lanyard/internal/directory"
 )
 
 // takeLines brings what was written to an agent into what it knows, as an agent
@@ -136,5 +137,38 @@ func TestStreamsAreBounded(t *testing.T) {
 	ts.leave(one)
 	if ts.join(enrolled("one")) == nil {
 		t.Fatal("a stream that ended left no room")
+	}
+}
+
+// TestFloodsOfCredentials: whoever may make identities in some other tenant can have
+// them trust a cluster, and its agents hear of those. They hear of so many, of their
+// own tenant's first, and that these are not all.
+func TestFloodsOfCredentials(t *testing.T) {
+	const own, foreign = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"
+	trust := func(tenantID string, i int) directory.Trust {
+		return directory.Trust{
+			ClientID: "client", DisplayName: "identity",
+			Credential: directory.FederatedCredential{TenantID: tenantID, Owner: fmt.Sprint("o", i), Name: "c", Subject: "s"},
+		}
+	}
+	var trusts []directory.Trust
+	for i := range maxTold - 1 {
+		trusts = append(trusts, trust(foreign, i))
+	}
+	if credentials, all := told(append(trusts, trust(own, 0)), own); !all || len(credentials) != maxTold {
+		t.Fatalf("%d credentials, all of them %v", len(credentials), all)
+	}
+	for i := range 100 {
+		trusts = append(trusts, trust(foreign, maxTold+i), trust(own, i))
+	}
+	credentials, all := told(trusts, own)
+	ours := 0
+	for _, c := range credentials {
+		if c.TenantID == own {
+			ours++
+		}
+	}
+	if all || len(credentials) != maxTold || ours != 100 {
+		t.Errorf("%d credentials, %d of them of the own tenant, all of them %v", len(credentials), ours, all)
 	}
 }

@@ -170,3 +170,23 @@ func TestLongAnnotationsAreCut(t *testing.T) {
 		t.Errorf("the answer has %d bytes: %v", len(raw), err)
 	}
 }
+
+// TestUntoldIsNoMistake: a cloud that does not tell of all credentials gives no ground
+// for a warning that one is missing.
+func TestUntoldIsNoMistake(t *testing.T) {
+	for _, incomplete := range []bool{false, true} {
+		cloud, api := newFakeCloud(t), cluster(t)
+		config := cloud.linked(t, api)
+		cloud.lines[1].Cluster.Incomplete = incomplete
+		w := start(t, api, config, cloud.reach)
+		eventually(t, func() error {
+			if state := w.link.client.Load().State(); !state.Synced() {
+				return fmt.Errorf("the cloud has not been heard")
+			}
+			return nil
+		})
+		if got := w.post(t, review("app", 1)); !got.Allowed || (len(got.Warnings) == 0) != incomplete {
+			t.Errorf("incomplete %v: %+v", incomplete, got.Warnings)
+		}
+	}
+}

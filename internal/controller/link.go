@@ -95,14 +95,18 @@ func (l *link) run(ctx context.Context) {
 	}
 }
 
-// federation gives what the cloud knows, nil unless it is known now: what changed
-// since the cloud was last heard must not be taken for a mistake of the pod's.
+// federation gives what the cloud knows, nil unless all of it is known now: what
+// changed since the cloud was last heard, or is not told, must not be taken for a
+// mistake of the pod's.
 func (l *link) federation() workloadidentity.Federation {
 	if l == nil {
 		return nil
 	}
 	state := l.client.Load().State()
-	if _, live := state.Stream(); !live || !state.Synced() {
+	if _, live := state.Stream(); !live {
+		return nil
+	}
+	if cluster, ok := state.Cluster(); !ok || cluster.Incomplete {
 		return nil
 	}
 	return federation{state}
