@@ -17,6 +17,19 @@ func (f *clusterFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.context, "context", "", "context of the kubeconfig (default its current one)")
 }
 
+// arguments are the flags as they were given, for another command: kubectl's are
+// called the same.
+func (f *clusterFlags) arguments() []string {
+	var all []string
+	if f.kubeconfig != "" {
+		all = append(all, "--kubeconfig", f.kubeconfig)
+	}
+	if f.context != "" {
+		all = append(all, "--context", f.context)
+	}
+	return all
+}
+
 // connect reads the kubeconfig.
 func (f *clusterFlags) connect() (*attach.Cluster, error) {
 	return attach.Connect(attach.ClusterOptions{

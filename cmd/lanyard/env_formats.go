@@ -113,5 +113,16 @@ az login --service-principal --username %[3]s --password %[4]s --tenant %[5]s --
 	return err
 }
 
+// shellWord writes a value for POSIX shells, and quotes it where it has to be.
+func shellWord(value string) string {
+	plain := func(r rune) bool {
+		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-_./:,=@", r)
+	}
+	if value != "" && strings.IndexFunc(value, func(r rune) bool { return !plain(r) }) < 0 {
+		return value
+	}
+	return shellQuote(value)
+}
+
 // shellQuote quotes a value for POSIX shells.
 func shellQuote(value string) string { return "'" + strings.ReplaceAll(value, "'", `'\''`) + "'" }

@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
 	"github.com/lanyard-id/lanyard/internal/server"
@@ -43,6 +44,8 @@ type kubernetesAPI struct {
 	keys     []byte // the JWK set
 	accounts map[string]map[string]any
 	made     int
+	lists    map[string][]unstructured.Unstructured // by the name of the resource
+	writes   []string                               // requests that are not to read
 }
 
 // kubernetes ISSUER SIGNING-KEY PUBLIC-KEY... starts the script's API server and
@@ -80,6 +83,9 @@ type kubernetesKey struct{}
 func (k *kubernetesAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if r.Method != http.MethodGet {
+		k.writes = append(k.writes, r.Method+" "+r.URL.Path)
+	}
 	path := strings.Split(strings.TrimPrefix(r.URL.Path, "/api/v1/namespaces/"), "/")
 	switch {
 	case r.URL.Path == "/.well-known/openid-configuration":
@@ -87,6 +93,8 @@ func (k *kubernetesAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == "/openid/v1/jwks":
 		w.Header().Set("Content-Type", "application/json")
 		w.Write(k.keys)
+	case r.Method == http.MethodGet && k.lists[r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]] != nil:
+		k.list(w, r)
 	case len(path) == 4 && path[3] == "token" && r.Method == http.MethodPost:
 		k.token(w, r, path[0], path[2])
 	case len(path) < 2 || path[1] != "serviceaccounts" || len(path) > 3:

@@ -39,7 +39,7 @@ Exit codes: 0 success, 1 failure, 2 a command line that was not understood.`,
 		&cobra.Group{ID: "manage", Title: "Managing a cloud:"},
 	)
 	root.AddCommand(newUp(), newServe(), newEnv(), newExec(), newToken(), newApp(), newClock(), command.NewVersion("lanyard"))
-	root.AddCommand(newAttach(), newDetach(), newCluster(), newServiceAccount(), newIssuer(), newJWKS())
+	root.AddCommand(newAttach(), newDetach(), newCluster(), newServiceAccount(), newPodIdentity(), newIssuer(), newJWKS())
 	root.AddCommand(newTenant(), newSubscription(), newKeys(), newBackup(), newSealingKey())
 	return root
 }

@@ -43,6 +43,8 @@ func TestScript(t *testing.T) {
 			"kubernetes":  kubernetes,
 			"listening":   listening,
 			"mode":        mode,
+			"objects":     objects,
+			"readonly":    readonly,
 			"ready":       ready,
 			"term":        term,
 		},

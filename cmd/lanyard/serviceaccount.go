@@ -94,7 +94,14 @@ func (f *accountFlags) check(cmd *cobra.Command) error {
 		return errors.New("the resource ID of --managed-identity says it all: leave --resource-group and --subscription-id out")
 	case f.appName != "" && (f.appClientID != "" || f.appObjectID != ""):
 		return errors.New("--aad-application-name excludes --aad-application-client-id and --aad-application-object-id")
-	case f.expires && (f.expiration < workloadidentity.MinExpiration*time.Second || f.expiration > workloadidentity.MaxExpiration*time.Second || f.expiration%time.Second != 0):
+	}
+	return checkExpiration(f.expires, f.expiration)
+}
+
+// checkExpiration says what is wrong with --service-account-token-expiration, if it
+// was given.
+func checkExpiration(given bool, d time.Duration) error {
+	if given && (d < workloadidentity.MinExpiration*time.Second || d > workloadidentity.MaxExpiration*time.Second || d%time.Second != 0) {
 		return errors.New("--service-account-token-expiration is whole seconds, from one hour to 24 hours")
 	}
 	return nil
