@@ -30,9 +30,16 @@ APP is a client ID, an object ID, or a name that only one application has.`
   # Without a secret: from a pipeline
   lanyard app credential add deployer --name main --issuer https://token.actions.githubusercontent.com \
     --subject repo:contoso/shop:ref:refs/heads/main`
-	secret := command.Parent(&cobra.Command{Use: "secret", Short: "Add and remove an application's secrets"})
+	secret := command.Parent(&cobra.Command{
+		Use: "secret", Short: "Add and remove an application's secrets",
+		Example: "  lanyard app secret add orders\n  lanyard app secret remove orders KEY-ID",
+	})
 	secret.AddCommand(newAppSecretAdd(), newAppSecretRemove())
-	credential := command.Parent(&cobra.Command{Use: "credential", Short: "Add and remove an application's federated credentials"})
+	credential := command.Parent(&cobra.Command{
+		Use: "credential", Short: "Add and remove an application's federated credentials",
+		Example: "  lanyard app credential add orders --name cluster --issuer https://oidc.example.com --subject system:serviceaccount:shop:orders\n" +
+			"  lanyard app credential remove orders cluster",
+	})
 	credential.AddCommand(newAppCredentialAdd(), newAppCredentialRemove())
 	cmd.AddCommand(newAppCreate(), newAppList(), newAppShow(), newAppDelete(), secret, credential)
 	return cmd

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -42,6 +43,10 @@ func getToken(ctx context.Context, env server.Environment, r tokenRequest) (stri
 	if err != nil {
 		if _, ok := errors.AsType[*net.OpError](err); ok {
 			return "", fmt.Errorf("no cloud answers at %s: start it with `lanyard up`: %w", env.DialAddress(), err)
+		}
+		if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+			return "", fmt.Errorf("what answers at %s is not the cloud of the environment file, by the authority %s: "+
+				"name the file that this cloud wrote, with --env-file or LANYARD_ENV_FILE: %w", env.DialAddress(), env.CAFile, err)
 		}
 		return "", err
 	}

@@ -105,9 +105,10 @@ func newClockAction(use, short string, body func(arg string) (any, error)) *cobr
 	words := strings.Fields(use)
 	name := words[0]
 	cmd := &cobra.Command{
-		Use:   use,
-		Short: short,
-		Args:  command.Arguments(words[1:]...),
+		Use:     use,
+		Short:   short,
+		Example: "  lanyard clock " + strings.NewReplacer("DURATION", "10m", "TIME", "2030-01-02T15:04:05Z").Replace(use),
+		Args:    command.Arguments(words[1:]...),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var content any
 			if body != nil {
