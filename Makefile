@@ -88,6 +88,11 @@ fmt: ## fails on files that gofmt would change
 	@unformatted=$$(git ls-files -co --exclude-standard '*.go' | xargs gofmt -l); \
 	if [ -n "$$unformatted" ]; then echo "gofmt -w these files:"; echo "$$unformatted"; exit 1; fi
 
+.PHONY: generate
+generate: ## what is made from types: apis' copies and custom resource definitions
+	cd tools && go build -o $(CURDIR)/$(TOOLS)/controller-gen sigs.k8s.io/controller-tools/cmd/controller-gen
+	$(TOOLS)/controller-gen object paths=./apis/... crd output:crd:dir=apis/aadpodidentity/crds
+
 .PHONY: vet
 vet: ## go vet, in every module
 	@for m in $(MODULES); do echo "go vet ($$m)"; (cd $$m && go vet ./...); done
@@ -109,7 +114,7 @@ vuln: $(TOOLS)/govulncheck ## known vulnerabilities in what the product calls
 	else cat "$$out"; exit 1; fi
 
 $(TOOLS)/golangci-lint $(TOOLS)/govulncheck: tools/go.mod tools/go.sum
-	cd tools && GOBIN=$(CURDIR)/$(TOOLS) go install tool
+	cd tools && GOBIN=$(CURDIR)/$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint golang.org/x/vuln/cmd/govulncheck
 
 $(TOOLS)/testtext: tools/testtext/main.go
 	cd tools && go build -o $(CURDIR)/$@ ./testtext
