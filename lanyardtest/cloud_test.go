@@ -1,7 +1,6 @@
 package lanyardtest_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -20,6 +18,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/arm"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 
+	"github.com/lanyard-id/lanyard/internal/standin"
 	"github.com/lanyard-id/lanyard/lanyardtest"
 )
 
@@ -404,27 +403,9 @@ func TestStartFails(t *testing.T) {
 	}
 }
 
-// buffer is a log that is read while it is written.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
 func TestWithLogger(t *testing.T) {
 	t.Parallel()
-	var logs buffer
+	var logs standin.Log
 	fake := newT()
 	cloud := lanyardtest.New(fake, lanyardtest.WithLogger(slog.New(slog.NewTextHandler(&logs, nil))))
 	cloud.Identity(fake, "orders")

@@ -16,12 +16,10 @@ import (
 	"github.com/lanyard-id/lanyard/internal/azure"
 	"github.com/lanyard-id/lanyard/internal/directory"
 	"github.com/lanyard-id/lanyard/internal/rbac"
+	"github.com/lanyard-id/lanyard/internal/standin"
 	"github.com/lanyard-id/lanyard/internal/store"
 	"github.com/lanyard-id/lanyard/internal/token"
 )
-
-// Start is when the clocks of tests begin.
-var Start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // Config is what tests choose of a [Cloud].
 type Config struct {
@@ -33,7 +31,7 @@ type Config struct {
 	Service string
 	// Strict opens the directory and the guard in strict mode.
 	Strict bool
-	// Start is when the clock begins. Default: [Start].
+	// Start is when the clock begins. Default: [standin.Start].
 	Start time.Time
 }
 
@@ -43,8 +41,8 @@ type Cloud struct {
 	// TB is the test to which failures are told.
 	TB     testing.TB
 	Azure  azure.Cloud
-	Clock  *Clock
-	Log    *Log // what Logger has been told
+	Clock  *standin.Clock
+	Log    *standin.Log // what Logger has been told
 	Logger *slog.Logger
 	// Names are the identifiers that tests and golden files call by name.
 	Names *Names
@@ -74,11 +72,11 @@ func New(tb testing.TB, cfg Config) *Cloud {
 		cfg.Azure = azure.Cloud{Domain: "lanyard.test", Port: 8443}
 	}
 	if cfg.Start.IsZero() {
-		cfg.Start = Start
+		cfg.Start = standin.Start
 	}
-	log := &Log{}
+	log := &standin.Log{}
 	c := &Cloud{
-		TB: tb, Azure: cfg.Azure, Clock: &Clock{now: cfg.Start}, Log: log, Names: &Names{},
+		TB: tb, Azure: cfg.Azure, Clock: standin.NewClock(cfg.Start), Log: log, Names: &Names{},
 		Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		cfg:    cfg, dir: tb.TempDir(), people: &people{},
 	}

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 
+	"github.com/lanyard-id/lanyard/internal/standin"
 	"github.com/lanyard-id/lanyard/internal/workloadidentity"
 )
 
@@ -294,28 +295,10 @@ func TestAdmission(t *testing.T) {
 	}
 }
 
-// logBuffer keeps what is logged, by whatever goroutine.
-type logBuffer struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
-
 func TestAdmissionErrors(t *testing.T) {
 	api := cluster(t)
 	config := testConfig(t, api)
-	logged := &logBuffer{}
+	logged := &standin.Log{}
 	config.Log = slog.New(slog.NewJSONHandler(logged, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	w := start(t, api, config)
 	for _, tt := range []struct {

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/standin"
 	"github.com/lanyard-id/lanyard/internal/store"
 )
 
@@ -17,11 +18,11 @@ func TestCreateApplication(t *testing.T) {
 	want := Client{
 		Principal: Principal{
 			TenantID: contoso, ObjectID: p.ObjectID, Type: azure.ServicePrincipal, DisplayName: "Shop",
-			AppID: app.AppID, ServicePrincipalType: "Application", Created: testStart,
+			AppID: app.AppID, ServicePrincipalType: "Application", Created: standin.Start,
 		},
 		Application: &Application{
 			TenantID: contoso, ObjectID: app.ObjectID, AppID: app.AppID, DisplayName: "Shop",
-			IdentifierURIs: []string{"https://shop.example/API", "api://shop"}, Created: testStart,
+			IdentifierURIs: []string{"https://shop.example/API", "api://shop"}, Created: standin.Start,
 		},
 	}
 	got, ok := f.Client(contoso, strings.ToUpper(app.AppID))

@@ -23,6 +23,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/standin"
 	"github.com/lanyard-id/lanyard/internal/store"
 )
 
@@ -55,8 +56,8 @@ func certificate(tb testing.TB, key string, serial int64) []byte {
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(serial),
 		Subject:      pkix.Name{CommonName: "test"},
-		NotBefore:    testStart.AddDate(0, 0, -1),
-		NotAfter:     testStart.AddDate(1, 0, 0),
+		NotBefore:    standin.Start.AddDate(0, 0, -1),
+		NotAfter:     standin.Start.AddDate(1, 0, 0),
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, signer.Public(), signer)
 	if err != nil {
@@ -82,7 +83,7 @@ func TestAddCertificate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Certificate{KeyID: added.KeyID, DisplayName: "laptop", DER: der, Start: testStart.AddDate(0, 0, -1), End: testStart.AddDate(1, 0, 0)}
+	want := Certificate{KeyID: added.KeyID, DisplayName: "laptop", DER: der, Start: standin.Start.AddDate(0, 0, -1), End: standin.Start.AddDate(1, 0, 0)}
 	if diff := cmp.Diff(want, added); diff != "" {
 		t.Error(diff)
 	}
@@ -91,13 +92,13 @@ func TestAddCertificate(t *testing.T) {
 	const keyID = "0F1D9C1E-6C5B-4A53-B3F6-7F1E64B1A0B3"
 	elliptic := certificate(t, "P-256", 2)
 	second, err := f.addCertificate(app, Certificate{
-		KeyID: keyID, Start: testStart, End: testStart.AddDate(0, 1, 0),
+		KeyID: keyID, Start: standin.Start, End: standin.Start.AddDate(0, 1, 0),
 		DER: append([]byte("\n"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: elliptic})...),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want = Certificate{KeyID: azure.Fold(keyID), DER: elliptic, Start: testStart, End: testStart.AddDate(0, 1, 0)}
+	want = Certificate{KeyID: azure.Fold(keyID), DER: elliptic, Start: standin.Start, End: standin.Start.AddDate(0, 1, 0)}
 	if diff := cmp.Diff(want, second); diff != "" {
 		t.Error(diff)
 	}
@@ -189,13 +190,13 @@ func TestAddCertificateRefusals(t *testing.T) {
 			"The certificate is registered already, with the key ID '" + existing.KeyID + "'."},
 		"the same key ID": {Certificate{DER: fresh, KeyID: existing.KeyID}, "",
 			"There is a key credential with the key ID '" + existing.KeyID + "' already."},
-		"before the certificate": {Certificate{DER: fresh, Start: testStart.AddDate(0, 0, -2)},
+		"before the certificate": {Certificate{DER: fresh, Start: standin.Start.AddDate(0, 0, -2)},
 			"KeyCredentialsInvalidStartDate", "Key credential start date is invalid."},
-		"start after end": {Certificate{DER: fresh, Start: testStart.AddDate(0, 2, 0), End: testStart.AddDate(0, 1, 0)},
+		"start after end": {Certificate{DER: fresh, Start: standin.Start.AddDate(0, 2, 0), End: standin.Start.AddDate(0, 1, 0)},
 			"KeyCredentialsInvalidStartDate", "Key credential start date is invalid."},
-		"after the certificate": {Certificate{DER: fresh, End: testStart.AddDate(1, 0, 1)},
+		"after the certificate": {Certificate{DER: fresh, End: standin.Start.AddDate(1, 0, 1)},
 			"KeyCredentialsInvalidEndDate", "Key credential end date is invalid."},
-		"expired": {Certificate{DER: fresh, End: testStart},
+		"expired": {Certificate{DER: fresh, End: standin.Start},
 			"KeyCredentialsInvalidEndDate", "Key credential end date is invalid."},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -239,7 +240,7 @@ func TestAddCertificateLimits(t *testing.T) {
 	wantError(t, err, 400, "Request_BadRequest", "The application has 20 key credentials, which is the most it can have.")
 
 	other, _ := f.application(contoso, "other")
-	f.clock.advance(366 * 24 * time.Hour)
+	f.clock.Advance(366 * 24 * time.Hour)
 	_, err = f.addCertificate(other, Certificate{DER: certificate(t, "P-256", 1)})
 	wantError(t, err, 400, "KeyCredentialsInvalidEndDate", "Key credential end date is invalid.")
 }

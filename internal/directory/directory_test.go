@@ -4,13 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/standin"
 	"github.com/lanyard-id/lanyard/internal/store"
 )
 
@@ -19,35 +18,14 @@ const (
 	fabrikam = "7c9d6a4e-52b5-4c5f-8f5e-0a4c1d3b2a19"
 )
 
-var (
-	testCloud = azure.Cloud{Domain: "lanyard.localhost", Port: 8443}
-	testStart = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-)
-
-// clock is a clock that a test moves.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
+var testCloud = azure.Cloud{Domain: "lanyard.localhost", Port: 8443}
 
 // fixture is a directory with two tenants, on a store of its own.
 type fixture struct {
 	*Directory
 	t     *testing.T
 	st    *store.Store
-	clock *clock
+	clock *standin.Clock
 }
 
 func openStore(t *testing.T, cfg store.Config) *store.Store {
@@ -71,7 +49,7 @@ func openStore(t *testing.T, cfg store.Config) *store.Store {
 
 func newFixture(t *testing.T, opts ...Option) *fixture {
 	t.Helper()
-	f := &fixture{t: t, st: openStore(t, store.Config{Dir: t.TempDir()}), clock: &clock{now: testStart}}
+	f := &fixture{t: t, st: openStore(t, store.Config{Dir: t.TempDir()}), clock: standin.NewClock(standin.Start)}
 	d, err := Open(t.Context(), f.st, testCloud, f.clock.Now, opts...)
 	if err != nil {
 		t.Fatal(err)

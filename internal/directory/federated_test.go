@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/standin"
 	"github.com/lanyard-id/lanyard/internal/store"
 )
 
@@ -209,7 +210,7 @@ func TestFederatedCredentialSince(t *testing.T) {
 	}{
 		{"made", true, func(*FederatedCredential) {}},
 		{"written again", false, func(*FederatedCredential) {}},
-		{"a claim to an earlier change", false, func(c *FederatedCredential) { c.Changed = testStart }},
+		{"a claim to an earlier change", false, func(c *FederatedCredential) { c.Changed = standin.Start }},
 		{"another description", false, func(c *FederatedCredential) { c.Description = "another" }},
 		{"another audience", true, func(c *FederatedCredential) { c.Audiences = []string{"other"} }},
 		{"another subject", true, func(c *FederatedCredential) { c.Subject = "other" }},
@@ -224,7 +225,7 @@ func TestFederatedCredentialSince(t *testing.T) {
 			c.Subject, c.ClaimsMatchingExpression = "", &ClaimsMatchingExpression{Value: "claims['sub'] eq 'b'", LanguageVersion: 1}
 		}},
 	} {
-		f.clock.advance(time.Hour)
+		f.clock.Advance(time.Hour)
 		before := time.Time{}
 		wanted := credential(contoso, app.ObjectID, "one")
 		if i > 0 {
@@ -254,7 +255,7 @@ func TestFederatedCredentialReplaceAndDelete(t *testing.T) {
 			t.Fatalf("%s: %v, %v", c.Name, created, err)
 		}
 	}
-	f.clock.advance(time.Hour)
+	f.clock.Advance(time.Hour)
 	// The name in another case is the same credential; it may keep its issuer
 	// and subject, but not take another's.
 	if created, err := f.put(credential(contoso, mi.ObjectID, "BEE", func(c *FederatedCredential) {
@@ -267,9 +268,9 @@ func TestFederatedCredentialReplaceAndDelete(t *testing.T) {
 	wantError(t, err, 409, "Conflict", "Issuer and subject combination already exists for this Managed Identity.")
 
 	want := []FederatedCredential{
-		credential(contoso, mi.ObjectID, "ant", func(c *FederatedCredential) { c.Created = testStart }),
+		credential(contoso, mi.ObjectID, "ant", func(c *FederatedCredential) { c.Created = standin.Start }),
 		credential(contoso, mi.ObjectID, "Bee", func(c *FederatedCredential) {
-			c.Created, c.Changed = testStart, testStart.Add(time.Hour)
+			c.Created, c.Changed = standin.Start, standin.Start.Add(time.Hour)
 			c.Audiences = []string{"other"}
 		}),
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/standin"
 	"github.com/lanyard-id/lanyard/internal/store"
 )
 
@@ -18,7 +19,7 @@ func TestCreateManagedIdentity(t *testing.T) {
 	p := f.identity(strings.ToUpper(contoso), "Id1")
 	want := Principal{
 		TenantID: contoso, ObjectID: p.ObjectID, Type: azure.ServicePrincipal, DisplayName: "Id1",
-		AppID: p.AppID, ServicePrincipalType: "ManagedIdentity", ResourceID: identityID("Id1").String(), Created: testStart,
+		AppID: p.AppID, ServicePrincipalType: "ManagedIdentity", ResourceID: identityID("Id1").String(), Created: standin.Start,
 	}
 	if diff := cmp.Diff(want, p); diff != "" {
 		t.Errorf("the identity (-want +got):\n%s", diff)
@@ -71,7 +72,7 @@ func TestCreateUser(t *testing.T) {
 	f := newFixture(t)
 	p := f.user(contoso, "Ada.Lovelace@Contoso.example", "Ada Lovelace")
 	want := Principal{TenantID: contoso, ObjectID: p.ObjectID, Type: azure.User, DisplayName: "Ada Lovelace",
-		UserPrincipalName: "Ada.Lovelace@Contoso.example", Created: testStart}
+		UserPrincipalName: "Ada.Lovelace@Contoso.example", Created: standin.Start}
 	got, ok := f.Principal(contoso, p.ObjectID)
 	if diff := cmp.Diff(want, got); !ok || diff != "" {
 		t.Errorf("the user (-want +got):\n%s", diff)

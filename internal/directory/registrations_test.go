@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/standin"
 	"github.com/lanyard-id/lanyard/internal/store"
 )
 
@@ -286,19 +287,19 @@ func TestIssueSecret(t *testing.T) {
 		})
 		return made, text, err
 	}
-	later := testStart.Add(time.Hour)
+	later := standin.Start.Add(time.Hour)
 	s, text, err := issue(Secret{DisplayName: "later", Start: later})
 	if err != nil || !s.Start.Equal(later) || !s.End.Equal(later.AddDate(2, 0, 0)) || s.DisplayName != "later" {
 		t.Errorf("got %+v, %v", s, err)
 	}
 	got, _ := f.Application(contoso, app.ObjectID)
-	for now, want := range map[time.Time]bool{testStart: false, later: true, s.End: false} {
+	for now, want := range map[time.Time]bool{standin.Start: false, later: true, s.End: false} {
 		if ok, _ := got.CheckSecret(text, now); ok != want {
 			t.Errorf("at %s the secret is valid: %v", now, ok)
 		}
 	}
 	for why, s := range map[string]Secret{
-		"The end date is in the past.":                   {End: testStart},
+		"The end date is in the past.":                   {End: standin.Start},
 		"The end date is not after the start date.":      {Start: later, End: later},
 		"The display name has more than 256 characters.": {DisplayName: strings.Repeat("n", 257)},
 	} {

@@ -7,6 +7,7 @@ import (
 
 	"go.etcd.io/etcd/server/v3/embed"
 
+	"github.com/lanyard-id/lanyard/internal/standin"
 	"github.com/lanyard-id/lanyard/internal/store"
 )
 
@@ -39,7 +40,7 @@ func startEtcd(t *testing.T) string {
 // replica is a further process over the same etcd.
 func replica(t *testing.T, endpoint string) *fixture {
 	t.Helper()
-	f := &fixture{t: t, st: openStore(t, store.Config{Endpoints: []string{endpoint}}), clock: &clock{now: testStart}}
+	f := &fixture{t: t, st: openStore(t, store.Config{Endpoints: []string{endpoint}}), clock: standin.NewClock(standin.Start)}
 	d, err := Open(t.Context(), f.st, testCloud, f.clock.Now)
 	if err != nil {
 		t.Fatal(err)

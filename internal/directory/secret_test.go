@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lanyard-id/lanyard/internal/standin"
 	"github.com/lanyard-id/lanyard/internal/store"
 )
 
@@ -36,14 +37,14 @@ func TestSecretText(t *testing.T) {
 
 func TestCheckSecret(t *testing.T) {
 	past, pastText := newSecret()
-	past.Start, past.End = testStart.Add(-48*time.Hour), testStart
+	past.Start, past.End = standin.Start.Add(-48*time.Hour), standin.Start
 	live, liveText := newSecret()
-	live.Start, live.End = testStart, testStart.Add(time.Hour)
+	live.Start, live.End = standin.Start, standin.Start.Add(time.Hour)
 	future, futureText := newSecret()
-	future.Start, future.End = testStart.Add(time.Minute), testStart.Add(time.Hour)
+	future.Start, future.End = standin.Start.Add(time.Minute), standin.Start.Add(time.Hour)
 	// The same text as an expired and as a valid secret counts as valid.
 	revived := past
-	revived.End = testStart.Add(time.Hour)
+	revived.End = standin.Start.Add(time.Hour)
 
 	for _, tt := range []struct {
 		name        string
@@ -67,7 +68,7 @@ func TestCheckSecret(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			app := Application{Secrets: tt.secrets}
-			if ok, expired := app.CheckSecret(tt.text, testStart); ok != tt.ok || expired != tt.expired {
+			if ok, expired := app.CheckSecret(tt.text, standin.Start); ok != tt.ok || expired != tt.expired {
 				t.Errorf("ok %v, expired %v; want %v, %v", ok, expired, tt.ok, tt.expired)
 			}
 		})
@@ -84,18 +85,18 @@ func TestAddSecret(t *testing.T) {
 		})
 		return secret, text, err
 	}
-	first, firstText, err := add(contoso, strings.ToUpper(app.AppID), testStart.Add(time.Hour))
+	first, firstText, err := add(contoso, strings.ToUpper(app.AppID), standin.Start.Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if first.DisplayName != "laptop" || !first.Start.Equal(testStart) || !first.End.Equal(testStart.Add(time.Hour)) {
+	if first.DisplayName != "laptop" || !first.Start.Equal(standin.Start) || !first.End.Equal(standin.Start.Add(time.Hour)) {
 		t.Errorf("the secret is %+v", first)
 	}
 	second, secondText, err := add(contoso, app.AppID, time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := testStart.AddDate(2, 0, 0); !second.End.Equal(want) {
+	if want := standin.Start.AddDate(2, 0, 0); !second.End.Equal(want) {
 		t.Errorf("without an end the secret ends %v, want %v", second.End, want)
 	}
 	check := func(text string) (ok, expired bool) {
@@ -110,7 +111,7 @@ func TestAddSecret(t *testing.T) {
 			t.Error("a secret is not accepted right after Update")
 		}
 	}
-	f.clock.advance(time.Hour)
+	f.clock.Advance(time.Hour)
 	if ok, expired := check(firstText); ok || !expired {
 		t.Errorf("after its end the secret is ok %v, expired %v", ok, expired)
 	}
@@ -156,10 +157,10 @@ func TestAddSecretLimit(t *testing.T) {
 
 func BenchmarkCheckSecret(b *testing.B) {
 	secret, text := newSecret()
-	secret.End = testStart.Add(time.Hour)
+	secret.End = standin.Start.Add(time.Hour)
 	app := Application{Secrets: []Secret{secret}}
 	for b.Loop() {
-		if ok, _ := app.CheckSecret(text, testStart); !ok {
+		if ok, _ := app.CheckSecret(text, standin.Start); !ok {
 			b.Fatal("refused")
 		}
 	}
@@ -188,7 +189,7 @@ func TestRemoveSecret(t *testing.T) {
 	}
 	c, _ := f.Client(contoso, app.AppID)
 	for i, want := range []bool{false, true} {
-		if ok, expired := c.Application.CheckSecret(texts[i], testStart); ok != want || expired {
+		if ok, expired := c.Application.CheckSecret(texts[i], standin.Start); ok != want || expired {
 			t.Errorf("secret %d is ok %v, expired %v", i, ok, expired)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/lanyard-id/lanyard/internal/standin"
 	"github.com/lanyard-id/lanyard/internal/store"
 )
 
@@ -28,7 +29,7 @@ func TestCreateTenant(t *testing.T) {
 			f.must(func(tx *store.Tx) error { return f.CreateTenant(tx, tt.in) })
 			tt.want.ID = strings.ToLower(tt.in.ID)
 			tt.want.DisplayName = "A"
-			tt.want.Created = testStart
+			tt.want.Created = standin.Start
 			for _, by := range append([]string{tt.in.ID, tt.want.ID, strings.ToUpper(tt.want.DefaultDomain)}, tt.want.Domains...) {
 				got, ok := f.Tenant(by)
 				if !ok {
@@ -109,8 +110,8 @@ func TestSubscriptions(t *testing.T) {
 		}
 	}
 	want := []Subscription{
-		{ID: sub2, TenantID: contoso, DisplayName: "Apple", State: "Disabled", Created: testStart},
-		{ID: sub1, TenantID: contoso, DisplayName: "zebra", State: "Enabled", Created: testStart},
+		{ID: sub2, TenantID: contoso, DisplayName: "Apple", State: "Disabled", Created: standin.Start},
+		{ID: sub1, TenantID: contoso, DisplayName: "zebra", State: "Enabled", Created: standin.Start},
 	}
 	if diff := cmp.Diff(want, f.Subscriptions(strings.ToUpper(contoso))); diff != "" {
 		t.Errorf("Contoso's subscriptions (-want +got):\n%s", diff)

@@ -11,6 +11,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/lanyard-id/lanyard/internal/standin"
 	"github.com/lanyard-id/lanyard/internal/token"
 )
 
@@ -123,13 +124,13 @@ func TestJudge(t *testing.T) {
 	} {
 		p := publish(t, good)
 		test.change(p)
-		wantFindings(t, name, Judge(p.inspect(t), false, start), test.want...)
+		wantFindings(t, name, Judge(p.inspect(t), false, standin.Start), test.want...)
 	}
 	for issuer, want := range map[string]string{
 		"http://oidc.example":                             "error issuer: the issuer is not usable: it is not https",
 		"https://127.0.0.1:1/" + strings.Repeat("a", 600): "error issuer: the issuer has 620 characters",
 	} {
-		findings := Judge(token.Inspect(t.Context(), token.InspectConfig{}, issuer), false, start)
+		findings := Judge(token.Inspect(t.Context(), token.InspectConfig{}, issuer), false, standin.Start)
 		if got := bad(findings); len(got) == 0 || !strings.HasPrefix(got[0], want) {
 			t.Errorf("%s: %q", issuer, got)
 		}
@@ -139,7 +140,7 @@ func TestJudge(t *testing.T) {
 // Who cannot reach the documents is told beside, and is no failure.
 func TestJudgeReach(t *testing.T) {
 	t.Parallel()
-	good := token.InspectedDocument{URL: "https://oidc.example/d", Answered: true, Bytes: 9, PublicAddress: true, PublicAuthority: true, NotAfter: start.Add(30 * 24 * time.Hour)}
+	good := token.InspectedDocument{URL: "https://oidc.example/d", Answered: true, Bytes: 9, PublicAddress: true, PublicAuthority: true, NotAfter: standin.Start.Add(30 * 24 * time.Hour)}
 	for name, test := range map[string]struct {
 		change func(d *token.InspectedDocument)
 		want   []Severity
@@ -147,13 +148,13 @@ func TestJudgeReach(t *testing.T) {
 		"public":             {func(*token.InspectedDocument) {}, []Severity{OK}},
 		"a private address":  {func(d *token.InspectedDocument) { d.PublicAddress = false }, []Severity{Warning}},
 		"an own authority":   {func(d *token.InspectedDocument) { d.PublicAuthority = false }, []Severity{Warning}},
-		"ends soon":          {func(d *token.InspectedDocument) { d.NotAfter = start.Add(time.Hour) }, []Severity{OK, Warning}},
+		"ends soon":          {func(d *token.InspectedDocument) { d.NotAfter = standin.Start.Add(time.Hour) }, []Severity{OK, Warning}},
 		"nobody answered it": {func(d *token.InspectedDocument) { d.Answered = false }, nil},
 	} {
 		i := &token.Inspection{Issuer: issuerURL, StatedIssuer: issuerURL, KeysURL: "https://oidc.example/k", Discovery: good}
 		test.change(&i.Discovery)
 		var got []Severity
-		for _, f := range Judge(i, false, start) {
+		for _, f := range Judge(i, false, standin.Start) {
 			if f.Check == "reach" {
 				got = append(got, f.Severity)
 			}
@@ -161,7 +162,7 @@ func TestJudgeReach(t *testing.T) {
 		if diff := cmp.Diff(test.want, got); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
-		for _, f := range Judge(i, true, start) {
+		for _, f := range Judge(i, true, standin.Start) {
 			if f.Check == "reach" {
 				t.Errorf("%s: of an issuer of the cloud's own: %s", name, f.Message)
 			}

@@ -14,11 +14,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/lanyard-id/lanyard/internal/standin"
 )
 
-func openDirectory(t *testing.T, c *clock) *Directory {
+func openDirectory(t *testing.T, c *standin.Clock) *Directory {
 	t.Helper()
-	d, err := Open(filepath.Join(t.TempDir(), "keys"), c.now)
+	d, err := Open(filepath.Join(t.TempDir(), "keys"), c.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +56,7 @@ func wantMode(t *testing.T, path string, mode fs.FileMode) {
 
 func TestDirectoryRotation(t *testing.T) {
 	t.Parallel()
-	c := newClock()
+	c := standin.NewClock(standin.Start)
 	d := openDirectory(t, c)
 	_, err := d.State()
 	wantError(t, err, "begin with init")
@@ -95,8 +97,8 @@ func TestDirectoryRotation(t *testing.T) {
 	}
 
 	_, err = d.Activate()
-	wantTooEarly(t, err, start.Add(DefaultLead))
-	c.advance(DefaultLead)
+	wantTooEarly(t, err, standin.Start.Add(DefaultLead))
+	c.Advance(DefaultLead)
 	s, err = d.Activate()
 	s = try(t, s, err)
 	want.APIServer[2] = "--service-account-signing-key-file=" + d.PrivateFile(second.ID)
@@ -107,7 +109,7 @@ func TestDirectoryRotation(t *testing.T) {
 	}
 	s, err = d.Confirm()
 	try(t, s, err)
-	c.advance(DefaultMaxTokenLifetime)
+	c.Advance(DefaultMaxTokenLifetime)
 	s, gone, err := d.Retire("", false)
 	s = try(t, s, err)
 	if len(gone) != 1 || gone[0].ID != first.ID {
@@ -131,7 +133,7 @@ func TestDirectoryRotation(t *testing.T) {
 // A cluster's own keys are adopted as they are.
 func TestInitAdopts(t *testing.T) {
 	t.Parallel()
-	c := newClock()
+	c := standin.NewClock(standin.Start)
 	d := openDirectory(t, c)
 	s, err := d.Init(InitOptions{
 		Issuer: issuerURL, Lead: time.Minute, MaxTokenLifetime: time.Hour, SigningKey: privatePEM(0),
@@ -139,8 +141,8 @@ func TestInitAdopts(t *testing.T) {
 	})
 	s = try(t, s, err)
 	want := State{Issuer: issuerURL, LeadSeconds: 60, MaxTokenLifetimeSeconds: 3600, Keys: []Key{
-		{ID: publicKey(t, 1).ID, Phase: Replaced, Algorithm: "RS256", Prepared: start, LastSigned: start},
-		{ID: publicKey(t, 0).ID, Phase: Signing, Algorithm: "RS256", Prepared: start, Activated: start},
+		{ID: publicKey(t, 1).ID, Phase: Replaced, Algorithm: "RS256", Prepared: standin.Start, LastSigned: standin.Start},
+		{ID: publicKey(t, 0).ID, Phase: Signing, Algorithm: "RS256", Prepared: standin.Start, Activated: standin.Start},
 	}}
 	if diff := cmp.Diff(want, s); diff != "" {
 		t.Error(diff)
@@ -155,7 +157,7 @@ func TestInitAdopts(t *testing.T) {
 	if err != nil || len(docs.Keys) != 2 {
 		t.Errorf("%v, %v", docs, err)
 	}
-	c.advance(time.Hour)
+	c.Advance(time.Hour)
 	if s, _, err = d.Retire("", false); err != nil || len(s.Keys) != 1 {
 		t.Errorf("%+v, %v", s, err)
 	}
@@ -171,7 +173,7 @@ func TestInitRefusals(t *testing.T) {
 		"a verification key: it holds no":   {Issuer: issuerURL, VerificationKeys: [][]byte{nil}},
 		"not 2048 to 4096":                  {Issuer: issuerURL, Bits: 1024},
 	} {
-		d := openDirectory(t, newClock())
+		d := openDirectory(t, standin.NewClock(standin.Start))
 		_, err := d.Init(o)
 		wantError(t, err, want)
 		if _, err := os.Stat(d.Path()); !errors.Is(err, fs.ErrNotExist) {
@@ -183,7 +185,7 @@ func TestInitRefusals(t *testing.T) {
 // A step that is broken off between a key's files and the state was not taken.
 func TestBrokenOff(t *testing.T) {
 	t.Parallel()
-	c := newClock()
+	c := standin.NewClock(standin.Start)
 	d := openDirectory(t, c)
 	s, err := d.Init(InitOptions{Issuer: issuerURL, SigningKey: privatePEM(0)})
 	s = try(t, s, err)
@@ -211,13 +213,13 @@ func TestBrokenOff(t *testing.T) {
 // start until they have their new flags.
 func TestForcedRetirementKeepsWhatIsInUse(t *testing.T) {
 	t.Parallel()
-	c := newClock()
+	c := standin.NewClock(standin.Start)
 	d := openDirectory(t, c)
 	s, err := d.Init(InitOptions{Issuer: issuerURL, SigningKey: privatePEM(0), Lead: time.Second})
 	try(t, s, err)
 	s, err = d.Prepare(0)
 	try(t, s, err)
-	c.advance(time.Second)
+	c.Advance(time.Second)
 	s, err = d.Activate()
 	try(t, s, err)
 	s, gone, err := d.Retire("", true)
@@ -239,14 +241,14 @@ func TestForcedRetirementKeepsWhatIsInUse(t *testing.T) {
 // What was changed by hand is noticed before it signs or is published.
 func TestDirectoryTampered(t *testing.T) {
 	t.Parallel()
-	c := newClock()
+	c := standin.NewClock(standin.Start)
 	d := openDirectory(t, c)
 	s, err := d.Init(InitOptions{Issuer: issuerURL, SigningKey: privatePEM(0), Lead: time.Second})
 	try(t, s, err)
 	s, err = d.Prepare(0)
 	s = try(t, s, err)
 	k, _ := s.In(Prepared)
-	c.advance(time.Second)
+	c.Advance(time.Second)
 	own := []byte(read(t, d.PrivateFile(k.ID)))
 	for _, text := range [][]byte{privatePEM(1), own[:100], publicPEM(t, 1)} {
 		if err := os.WriteFile(d.PrivateFile(k.ID), text, 0o600); err != nil {
@@ -283,7 +285,7 @@ func TestDirectoryTampered(t *testing.T) {
 // Of steps at the same time one is taken after the other.
 func TestDirectoryIsLocked(t *testing.T) {
 	t.Parallel()
-	d := openDirectory(t, newClock())
+	d := openDirectory(t, standin.NewClock(standin.Start))
 	s, err := d.Init(InitOptions{Issuer: issuerURL, SigningKey: privatePEM(0)})
 	try(t, s, err)
 	errs := make([]error, 4)
@@ -312,7 +314,7 @@ func TestAdoptElliptic(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := openDirectory(t, newClock())
+	d := openDirectory(t, standin.NewClock(standin.Start))
 	s, err := d.Init(InitOptions{Issuer: issuerURL, SigningKey: pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})})
 	s = try(t, s, err)
 	if k, _ := s.In(Signing); k.ID != public.ID || k.Algorithm != "ES256" {

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
@@ -20,17 +19,6 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const issuerURL = "https://oidc.example/cluster"
-
-// start is when the clocks of tests begin.
-var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-
-// clock is a clock that a test moves.
-type clock struct{ at time.Time }
-
-func newClock() *clock { return &clock{start} }
-
-func (c *clock) now() time.Time          { return c.at }
-func (c *clock) advance(d time.Duration) { c.at = c.at.Add(d) }
 
 // rsaKeys are made once for all tests.
 var rsaKeys = sync.OnceValue(func() []*rsa.PrivateKey {

@@ -9,6 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/lanyard-id/lanyard/internal/standin"
 	"github.com/lanyard-id/lanyard/internal/token"
 )
 
@@ -20,7 +21,7 @@ func named(n int) token.VerificationKey {
 func begun() State {
 	return State{
 		Issuer: issuerURL, LeadSeconds: 3600, MaxTokenLifetimeSeconds: 24 * 3600,
-		Keys: []Key{{ID: named(0).ID, Phase: Signing, Algorithm: token.RS256, Prepared: start, Activated: start}},
+		Keys: []Key{{ID: named(0).ID, Phase: Signing, Algorithm: token.RS256, Prepared: standin.Start, Activated: standin.Start}},
 	}
 }
 
@@ -43,33 +44,33 @@ func wantTooEarly(t *testing.T, err error, when time.Time) {
 
 func TestRotation(t *testing.T) {
 	t.Parallel()
-	c, s := newClock(), begun()
+	c, s := standin.NewClock(standin.Start), begun()
 
 	// Nothing out of turn.
-	_, err := s.Activate(c.now())
+	_, err := s.Activate(c.Now())
 	wantError(t, err, "prepare one first")
-	_, err = s.Confirm(c.now())
+	_, err = s.Confirm(c.Now())
 	wantError(t, err, "nothing to confirm")
-	_, _, err = s.Retire("", false, c.now())
+	_, _, err = s.Retire("", false, c.Now())
 	wantError(t, err, "nothing to retire")
-	_, _, err = s.Retire("", true, c.now())
+	_, _, err = s.Retire("", true, c.Now())
 	wantError(t, err, "nothing to retire")
 	for _, force := range []bool{false, true} {
-		_, _, err = s.Retire(named(0).ID, force, c.now())
+		_, _, err = s.Retire(named(0).ID, force, c.Now())
 		wantError(t, err, "signs: prepare and activate another first")
 	}
-	_, _, err = s.Retire("other", true, c.now())
+	_, _, err = s.Retire("other", true, c.Now())
 	wantError(t, err, `no key "other"`)
 
-	after, err := s.Prepare(named(1), c.now())
+	after, err := s.Prepare(named(1), c.Now())
 	s = try(t, after, err)
-	_, err = s.Prepare(named(2), c.now())
+	_, err = s.Prepare(named(2), c.Now())
 	wantError(t, err, "is prepared already")
-	c.advance(time.Hour - time.Second)
-	_, err = s.Activate(c.now())
-	wantTooEarly(t, err, start.Add(time.Hour))
-	c.advance(time.Second)
-	after, err = s.Activate(c.now())
+	c.Advance(time.Hour - time.Second)
+	_, err = s.Activate(c.Now())
+	wantTooEarly(t, err, standin.Start.Add(time.Hour))
+	c.Advance(time.Second)
+	after, err = s.Activate(c.Now())
 	s = try(t, after, err)
 	if k, _ := s.In(Signing); k.ID != named(1).ID {
 		t.Errorf("%+v", s)
@@ -77,29 +78,29 @@ func TestRotation(t *testing.T) {
 
 	// The time of the old key runs from when API servers ceased to sign with it,
 	// not from the command.
-	c.advance(100 * time.Hour)
-	_, _, err = s.Retire("", false, c.now())
+	c.Advance(100 * time.Hour)
+	_, _, err = s.Retire("", false, c.Now())
 	wantError(t, err, "confirm first")
-	after, err = s.Prepare(named(2), c.now())
+	after, err = s.Prepare(named(2), c.Now())
 	s = try(t, after, err)
-	c.advance(time.Hour)
-	_, err = s.Activate(c.now())
+	c.Advance(time.Hour)
+	_, err = s.Activate(c.Now())
 	wantError(t, err, "confirm first")
-	after, err = s.Confirm(c.now())
+	after, err = s.Confirm(c.Now())
 	s = try(t, after, err)
-	confirmed := c.now()
-	c.advance(24*time.Hour - time.Second)
-	_, _, err = s.Retire("", false, c.now())
+	confirmed := c.Now()
+	c.Advance(24*time.Hour - time.Second)
+	_, _, err = s.Retire("", false, c.Now())
 	wantTooEarly(t, err, confirmed.Add(24*time.Hour))
-	c.advance(time.Second)
-	after, gone, err := s.Retire("", false, c.now())
+	c.Advance(time.Second)
+	after, gone, err := s.Retire("", false, c.Now())
 	s = try(t, after, err)
 	if len(gone) != 1 || gone[0].ID != named(0).ID || len(s.Keys) != 2 {
 		t.Errorf("%v gone, %+v", gone, s)
 	}
 
 	// A prepared key that is not wanted has signed nothing.
-	after, gone, err = s.Retire(named(2).ID, false, c.now())
+	after, gone, err = s.Retire(named(2).ID, false, c.Now())
 	s = try(t, after, err)
 	if len(gone) != 1 || len(s.Keys) != 1 {
 		t.Errorf("%v gone, %+v", gone, s)
@@ -109,13 +110,13 @@ func TestRotation(t *testing.T) {
 // A key that others may know goes at once, by the operator's word alone.
 func TestForcedRetirement(t *testing.T) {
 	t.Parallel()
-	c, s := newClock(), begun()
-	after, err := s.Prepare(named(1), c.now())
+	c, s := standin.NewClock(standin.Start), begun()
+	after, err := s.Prepare(named(1), c.Now())
 	s = try(t, after, err)
-	c.advance(time.Hour)
-	after, err = s.Activate(c.now())
+	c.Advance(time.Hour)
+	after, err = s.Activate(c.Now())
 	s = try(t, after, err)
-	after, gone, err := s.Retire("", true, c.now())
+	after, gone, err := s.Retire("", true, c.Now())
 	s = try(t, after, err)
 	if len(gone) != 1 || gone[0].ID != named(0).ID || len(s.Keys) != 1 {
 		t.Errorf("%v gone, %+v", gone, s)
@@ -152,9 +153,9 @@ func TestStateCheck(t *testing.T) {
 func TestNoTokenIsLost(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		now, s, made := start, begun(), 0
+		now, s, made := standin.Start, begun(), 0
 		s.MaxTokenLifetimeSeconds = rapid.Int64Range(600, 100_000).Draw(t, "lifetime")
-		published := map[string]time.Time{named(0).ID: start.Add(-1000 * time.Hour)}
+		published := map[string]time.Time{named(0).ID: standin.Start.Add(-1000 * time.Hour)}
 		signs := named(0).ID            // by which API servers do sign
 		valid := map[string]time.Time{} // until when tokens by a key last
 		for range rapid.IntRange(1, 40).Draw(t, "steps") {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/lanyard-id/lanyard/internal/cloudtest"
+	"github.com/lanyard-id/lanyard/internal/standin"
 	"github.com/lanyard-id/lanyard/internal/store"
 )
 
@@ -256,7 +257,7 @@ func TestRestoreThatDied(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	at := shelf{vault: "two/instance-two", name: "s"}
-	entry := at.scheduled(cloudtest.Start.Unix()+restoreTime, "life")
+	entry := at.scheduled(standin.Start.Unix()+restoreTime, "life")
 	w.Update(func(tx *store.Tx) error { tx.Put(entry, nil); return nil })
 	cloudtest.Must(t, w.handler.writeVersions(t.Context(), at, "life", []backupVersion{{version{ID: newID()}, []byte("x")}}))
 	w.do("officer", "two", "GET", "/secrets/s"+v, "").Want(t, 404)
@@ -287,14 +288,14 @@ func TestRestoreThatIsTooSlow(t *testing.T) {
 		s, err := b.secret()
 		cloudtest.Must(t, err)
 		at := shelf{vault: "two/instance-two", name: "s"}
-		entry := at.scheduled(cloudtest.Start.Unix()+restoreTime, s.Life)
+		entry := at.scheduled(standin.Start.Unix()+restoreTime, s.Life)
 		w.Update(func(tx *store.Tx) error {
 			if mark {
 				tx.Put(entry, []byte("sweeping"))
 			}
 			return nil
 		})
-		r := &request{now: cloudtest.Start, vault: Vault{ID: vaultID("two")}}
+		r := &request{now: standin.Start, vault: Vault{ID: vaultID("two")}}
 		if err := w.handler.finishRestore(t.Context(), r, at, entry, s); err == nil {
 			t.Errorf("marked %t: the restore ended well", mark)
 		}

@@ -9,11 +9,12 @@ import (
 
 	"github.com/lanyard-id/lanyard/internal/azure"
 	"github.com/lanyard-id/lanyard/internal/cloudtest"
+	"github.com/lanyard-id/lanyard/internal/standin"
 )
 
 func TestClock(t *testing.T) {
 	t.Parallel()
-	realTime := cloudtest.Start
+	realTime := standin.Start
 	c := NewClock(func() time.Time { return realTime })
 	want := func(ahead time.Duration) {
 		t.Helper()
@@ -58,8 +59,8 @@ func TestClockResource(t *testing.T) {
 
 	doc := w.decode(w.send("owner", http.MethodPost, url+"/advance"+version, `{"by":"2h"}`), http.StatusOK)
 	properties := doc["properties"].(map[string]any)
-	if doc["id"] != url || properties["ahead"] != "2h0m0s" || properties["now"] != cloudtest.Start.Add(2*time.Hour).Format(time.RFC3339) ||
-		properties["realTime"] != cloudtest.Start.Format(time.RFC3339) {
+	if doc["id"] != url || properties["ahead"] != "2h0m0s" || properties["now"] != standin.Start.Add(2*time.Hour).Format(time.RFC3339) ||
+		properties["realTime"] != standin.Start.Format(time.RFC3339) {
 		t.Errorf("the clock is shown as %v", doc)
 	}
 	w.decode(w.send("owner", http.MethodPost, url+"/set"+version, `{"time":"2026-12-24T00:00:00Z"}`), http.StatusOK)

@@ -15,6 +15,7 @@ import (
 	"github.com/lanyard-id/lanyard/internal/azure"
 	"github.com/lanyard-id/lanyard/internal/cloudtest"
 	"github.com/lanyard-id/lanyard/internal/rbac"
+	"github.com/lanyard-id/lanyard/internal/standin"
 	"github.com/lanyard-id/lanyard/internal/store"
 	"github.com/lanyard-id/lanyard/internal/token"
 )
@@ -175,7 +176,7 @@ func TestSigningKeys(t *testing.T) {
 		}
 	}
 	made := w.decode(w.send("owner", http.MethodPost, url, `{"leadTimeSeconds":3600}`), http.StatusCreated)
-	if got := made["properties"].(map[string]any)["signsFrom"]; got != cloudtest.Start.Add(time.Hour).Format(time.RFC3339) {
+	if got := made["properties"].(map[string]any)["signsFrom"]; got != standin.Start.Add(time.Hour).Format(time.RFC3339) {
 		t.Errorf("the new key signs from %v", got)
 	}
 	if got := fmt.Sprint(states()); got != "[Published Signing]" {
@@ -193,7 +194,7 @@ func TestSigningKeys(t *testing.T) {
 	}
 	// Without a body the lead is a day.
 	made = w.decode(w.send("owner", http.MethodPost, url, ""), http.StatusCreated)
-	if got := made["properties"].(map[string]any)["signsFrom"]; got != cloudtest.Start.Add(25*time.Hour).Format(time.RFC3339) {
+	if got := made["properties"].(map[string]any)["signsFrom"]; got != standin.Start.Add(25*time.Hour).Format(time.RFC3339) {
 		t.Errorf("by default the new key signs from %v", got)
 	}
 }

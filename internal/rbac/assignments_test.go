@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/standin"
 	"github.com/lanyard-id/lanyard/internal/store"
 )
 
@@ -34,7 +35,7 @@ func TestPutAssignment(t *testing.T) {
 	want := Assignment{
 		Name: a.Name, TenantID: contoso, Scope: a.Scope, RoleDefinitionID: reader, PrincipalID: mi.ObjectID,
 		PrincipalType: azure.ServicePrincipal, Description: "first", DelegatedManagedIdentityResourceID: vault1,
-		CreatedOn: testStart, UpdatedOn: testStart, CreatedBy: alice, UpdatedBy: alice,
+		CreatedOn: standin.Start, UpdatedOn: standin.Start, CreatedBy: alice, UpdatedBy: alice,
 	}
 	expect := func(got Assignment, created, wantCreated bool, err error) {
 		t.Helper()
@@ -56,7 +57,7 @@ func TestPutAssignment(t *testing.T) {
 	expect(got, created, true, err)
 
 	// The same again changes nothing.
-	f.clock = testStart.Add(time.Hour)
+	f.clock.Advance(time.Hour)
 	a.UpdatedBy = bob
 	got, created, err = f.put(a)
 	expect(got, created, false, err)
@@ -65,7 +66,7 @@ func TestPutAssignment(t *testing.T) {
 	a.Description, a.Condition = "second", "Exists @Request[x]"
 	got, created, err = f.put(a)
 	want.Description, want.Condition, want.ConditionVersion = "second", a.Condition, "2.0"
-	want.UpdatedOn, want.UpdatedBy = f.clock, bob
+	want.UpdatedOn, want.UpdatedBy = f.clock.Now(), bob
 	expect(got, created, false, err)
 	if d := f.check(callerOf(mi.ObjectID), readVault, false, vault1); d.Allowed {
 		t.Error("the new condition is not in force")

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/standin"
 	"github.com/lanyard-id/lanyard/internal/store"
 )
 
@@ -29,7 +30,7 @@ func TestPutDefinition(t *testing.T) {
 			{Actions: []string{"*/read"}, NotActions: []string{}, DataActions: []string{}, NotDataActions: []string{}, Condition: "Exists @Request[x]", ConditionVersion: "2.0"},
 			{Actions: []string{}, NotActions: []string{}, DataActions: []string{}, NotDataActions: []string{}},
 		},
-		CreatedOn: testStart, UpdatedOn: testStart, CreatedBy: alice, UpdatedBy: alice,
+		CreatedOn: standin.Start, UpdatedOn: standin.Start, CreatedBy: alice, UpdatedBy: alice,
 	}
 	expect := func(got RoleDefinition, created, wantCreated bool, err error) {
 		t.Helper()
@@ -52,12 +53,12 @@ func TestPutDefinition(t *testing.T) {
 	got, created, err := f.define(d)
 	expect(got, created, true, err)
 
-	f.clock = testStart.Add(time.Hour)
+	f.clock.Advance(time.Hour)
 	d.RoleName, d.Permissions, d.UpdatedBy = "Vaults", nil, bob
 	d.AssignableScopes = []string{sub}
 	got, created, err = f.define(d)
 	want.RoleName, want.Permissions, want.AssignableScopes = "Vaults", []Permission{}, []string{sub}
-	want.UpdatedOn, want.UpdatedBy = f.clock, bob
+	want.UpdatedOn, want.UpdatedBy = f.clock.Now(), bob
 	expect(got, created, false, err)
 
 	all, err := f.ListDefinitions(t.Context(), contoso)

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 	"go.uber.org/goleak"
@@ -16,6 +15,7 @@ import (
 	"github.com/lanyard-id/lanyard/internal/audit"
 	"github.com/lanyard-id/lanyard/internal/azure"
 	"github.com/lanyard-id/lanyard/internal/directory"
+	"github.com/lanyard-id/lanyard/internal/standin"
 	"github.com/lanyard-id/lanyard/internal/store"
 )
 
@@ -29,8 +29,6 @@ const (
 	fabrikamSub = "00000000-0000-0000-0000-00000000ffff"
 )
 
-var testStart = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-
 // fixture is a guard over a real store, with two tenants and their subscriptions.
 type fixture struct {
 	*Guard
@@ -38,16 +36,15 @@ type fixture struct {
 	store     *store.Store
 	dir       *directory.Directory
 	auditPath string
-	clock     time.Time
+	clock     *standin.Clock
 }
 
 func newFixture(tb testing.TB, change ...func(*Config)) *fixture {
 	tb.Helper()
-	f := &fixture{t: tb, clock: testStart, auditPath: filepath.Join(tb.TempDir(), "audit.log")}
-	now := func() time.Time { return f.clock }
+	f := &fixture{t: tb, clock: standin.NewClock(standin.Start), auditPath: filepath.Join(tb.TempDir(), "audit.log")}
 	f.store = openStore(tb, tb.TempDir())
 	var err error
-	if f.dir, err = directory.Open(tb.Context(), f.store, azure.Cloud{Domain: "lanyard.localhost", Port: 8443}, now); err != nil {
+	if f.dir, err = directory.Open(tb.Context(), f.store, azure.Cloud{Domain: "lanyard.localhost", Port: 8443}, f.clock.Now); err != nil {
 		tb.Fatal(err)
 	}
 	log, err := audit.Open(audit.Config{Path: f.auditPath})
@@ -55,7 +52,7 @@ func newFixture(tb testing.TB, change ...func(*Config)) *fixture {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { log.Close() })
-	cfg := Config{Store: f.store, Directory: f.dir, Audit: log, Now: now}
+	cfg := Config{Store: f.store, Directory: f.dir, Audit: log, Now: f.clock.Now}
 	for _, c := range change {
 		c(&cfg)
 	}

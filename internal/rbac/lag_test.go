@@ -4,40 +4,22 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/lanyard-id/lanyard/internal/audit"
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/standin"
 	"github.com/lanyard-id/lanyard/internal/store"
 )
-
-// movedClock is a clock that a test moves. The views read it too.
-type movedClock struct {
-	mu sync.Mutex
-	at time.Time
-}
-
-func (c *movedClock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.at
-}
-
-func (c *movedClock) add(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.at = c.at.Add(d)
-}
 
 const testLag = 10 * time.Minute
 
 // newLagging is a fixture whose changes of assignments take ten minutes.
-func newLagging(t *testing.T) (*fixture, *movedClock) {
+func newLagging(t *testing.T) (*fixture, *standin.Clock) {
 	t.Helper()
-	clock := &movedClock{at: testStart}
-	return newFixture(t, func(c *Config) { c.Now, c.AssignmentLag = clock.now, testLag }), clock
+	f := newFixture(t, func(c *Config) { c.AssignmentLag = testLag })
+	return f, f.clock
 }
 
 // requested is an assignment that a principal asks for. Those without an author
@@ -54,14 +36,14 @@ func (f *fixture) requested(principal, role, scope string) Assignment {
 
 // again is another guard over the fixture's store: another replica, or this one
 // after a restart.
-func (f *fixture) again(clock *movedClock) *Guard {
+func (f *fixture) again(clock *standin.Clock) *Guard {
 	f.t.Helper()
 	log, err := audit.Open(audit.Config{Path: filepath.Join(f.t.TempDir(), "audit.log")})
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	f.t.Cleanup(func() { log.Close() })
-	g, err := NewGuard(f.t.Context(), Config{Store: f.store, Directory: f.dir, Audit: log, Now: clock.now, AssignmentLag: testLag})
+	g, err := NewGuard(f.t.Context(), Config{Store: f.store, Directory: f.dir, Audit: log, Now: clock.Now, AssignmentLag: testLag})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -95,10 +77,10 @@ func TestLagOfNew(t *testing.T) {
 	if f.Reaches(callerOf(alice), scopeOf(t, sub)) || f.Permissions(callerOf(alice), scopeOf(t, vault1)) != nil {
 		t.Error("lists show what is not yet in force")
 	}
-	clock.add(testLag - time.Second)
+	clock.Advance(testLag - time.Second)
 	restarted := f.again(clock)
 	wantAllowed(t, false, f.Guard, replica, restarted)
-	clock.add(time.Second)
+	clock.Advance(time.Second)
 	wantAllowed(t, true, f.Guard, replica, restarted, f.again(clock))
 	if !f.Reaches(callerOf(alice), scopeOf(t, sub)) || len(f.Permissions(callerOf(alice), scopeOf(t, vault1))) != 1 {
 		t.Error("lists do not show what is in force")
@@ -112,7 +94,7 @@ func TestLagOfNew(t *testing.T) {
 func TestLagOfLists(t *testing.T) {
 	f, clock := newLagging(t)
 	f.requested(alice, reader, vault1)
-	clock.add(testLag)
+	clock.Advance(testLag)
 	scopes := []azure.ResourceID{scopeOf(t, vault1), scopeOf(t, sub)}
 	got, err := f.Filter(t.Context(), callerOf(alice), "Microsoft.KeyVault/vaults/read", scopes)
 	if err != nil || !got[0] || got[1] {
@@ -124,7 +106,7 @@ func TestLagOfLists(t *testing.T) {
 func TestLagOfRemoved(t *testing.T) {
 	f, clock := newLagging(t)
 	a := f.requested(alice, azure.RoleKeyVaultSecretsUser, vault1)
-	clock.add(time.Hour)
+	clock.Advance(time.Hour)
 	replica := f.again(clock)
 	wantAllowed(t, true, f.Guard, replica)
 	if err := f.delete(a.Name); err != nil {
@@ -133,9 +115,9 @@ func TestLagOfRemoved(t *testing.T) {
 	wantAllowed(t, true, f.Guard, replica)
 	// Whoever starts now has never known it.
 	wantAllowed(t, false, f.again(clock))
-	clock.add(testLag - time.Nanosecond)
+	clock.Advance(testLag - time.Nanosecond)
 	wantAllowed(t, true, f.Guard, replica)
-	clock.add(time.Nanosecond)
+	clock.Advance(time.Nanosecond)
 	wantAllowed(t, false, f.Guard, replica)
 	if err := f.delete("eeeeeeee-0000-4000-8000-000000000000"); err == nil {
 		t.Error("there was one of that name")
@@ -147,24 +129,24 @@ func TestLagOfRemoved(t *testing.T) {
 func TestLagKeepsOrder(t *testing.T) {
 	f, clock := newLagging(t)
 	a := f.requested(alice, azure.RoleKeyVaultSecretsUser, vault1)
-	clock.add(time.Minute)
+	clock.Advance(time.Minute)
 	if err := f.delete(a.Name); err != nil {
 		t.Fatal(err)
 	}
-	clock.add(time.Minute)
+	clock.Advance(time.Minute)
 	again := a
 	again.RoleDefinitionID = reader
 	if _, created, err := f.put(again); err != nil || !created {
 		t.Fatal(created, err)
 	}
-	clock.add(8 * time.Minute) // the creation counts
+	clock.Advance(8 * time.Minute) // the creation counts
 	wantAllowed(t, true, f.Guard)
-	clock.add(time.Minute) // the removal does
+	clock.Advance(time.Minute) // the removal does
 	wantAllowed(t, false, f.Guard)
 	if f.Permissions(callerOf(alice), scopeOf(t, vault1)) != nil {
 		t.Error("the later assignment counts already")
 	}
-	clock.add(time.Minute)
+	clock.Advance(time.Minute)
 	if len(f.Permissions(callerOf(alice), scopeOf(t, vault1))) != 1 {
 		t.Error("the later assignment does not count")
 	}
@@ -174,7 +156,7 @@ func TestLagKeepsOrder(t *testing.T) {
 func TestLagOfChanged(t *testing.T) {
 	f, clock := newLagging(t)
 	a := f.requested(alice, azure.RoleKeyVaultSecretsUser, vault1)
-	clock.add(time.Hour)
+	clock.Advance(time.Hour)
 	wantAllowed(t, true, f.Guard)
 	a.Condition, a.ConditionVersion = "@Environment[UtcNow] DateTimeLessThan '2020-01-01T00:00:00Z'", "2.0"
 	if _, _, err := f.put(a); err != nil {
@@ -183,7 +165,7 @@ func TestLagOfChanged(t *testing.T) {
 	wantAllowed(t, true, f.Guard)
 	// What it said before is in nobody's memory after a restart: there is no gap.
 	wantAllowed(t, false, f.again(clock))
-	clock.add(testLag)
+	clock.Advance(testLag)
 	wantAllowed(t, false, f.Guard)
 }
 
@@ -192,7 +174,7 @@ func TestLagOfChanged(t *testing.T) {
 func TestLagOfChangedThatGrants(t *testing.T) {
 	f, clock := newLagging(t)
 	a := f.requested(alice, azure.RoleKeyVaultSecretsUser, vault1)
-	clock.add(time.Hour)
+	clock.Advance(time.Hour)
 	a.Description = "another"
 	if _, _, err := f.put(a); err != nil {
 		t.Fatal(err)
@@ -212,15 +194,15 @@ func TestLagSparesTheFirstStart(t *testing.T) {
 // one assignment keep their order.
 func TestLagOfSkewedClocks(t *testing.T) {
 	f, clock := newLagging(t)
-	ahead := &movedClock{at: testStart.Add(time.Minute)}
+	ahead := standin.NewClock(standin.Start.Add(time.Minute))
 	other := f.again(ahead)
 	a := f.requested(alice, azure.RoleKeyVaultSecretsUser, vault1)
 	if err := f.delete(a.Name); err != nil {
 		t.Fatal(err)
 	}
-	clock.add(testLag)
+	clock.Advance(testLag)
 	wantAllowed(t, false, f.Guard)
-	ahead.add(testLag)
+	ahead.Advance(testLag)
 	wantAllowed(t, false, other)
 }
 
@@ -229,19 +211,19 @@ func TestLagIsBounded(t *testing.T) {
 	l := lag{by: testLag}
 	l.clear()
 	for i := range maxLagging + 2 {
-		c := lagging{due: testStart.Add(time.Duration(maxLagging-i) * time.Second), tenant: contoso, name: strconv.Itoa(i)}
-		if !l.postpone(c, testStart.Add(-time.Hour)) {
+		c := lagging{due: standin.Start.Add(time.Duration(maxLagging-i) * time.Second), tenant: contoso, name: strconv.Itoa(i)}
+		if !l.postpone(c, standin.Start.Add(-time.Hour)) {
 			t.Fatal("it is not due")
 		}
 	}
-	due := l.ripe(testStart.Add(-time.Hour))
+	due := l.ripe(standin.Start.Add(-time.Hour))
 	if len(due) != 2 || len(l.waiting) != maxLagging || due[0].due.After(due[1].due) || due[1].due.After(l.waiting[0].due) {
 		t.Errorf("%d are due, %d wait", len(due), len(l.waiting))
 	}
 	if l.next.Load() != l.waiting[0].due.UnixNano() {
 		t.Error("the next is not the earliest")
 	}
-	if len(l.ripe(testStart.Add(24*time.Hour))) != maxLagging || len(l.waiting) != 0 {
+	if len(l.ripe(standin.Start.Add(24*time.Hour))) != maxLagging || len(l.waiting) != 0 {
 		t.Error("not all were due in the end")
 	}
 }

@@ -22,14 +22,14 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
-	"github.com/lanyard-id/lanyard/internal/cloudtest"
+	"github.com/lanyard-id/lanyard/internal/standin"
 	"github.com/lanyard-id/lanyard/internal/store"
 )
 
 // running is a cloud under test.
 type running struct {
 	*Server
-	logs *cloudtest.Log
+	logs *standin.Log
 	stop func() error
 }
 
@@ -37,7 +37,7 @@ type running struct {
 func start(t *testing.T, dir string, change func(*Config)) *running {
 	t.Helper()
 	cfg := UpDefaults(dir)
-	logs := &cloudtest.Log{}
+	logs := &standin.Log{}
 	log, err := NewLogger(logs, "debug", "text")
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/lanyard-id/lanyard/internal/standin"
 )
 
 // podHeader and podClaims are those of a Kubernetes service-account token.
@@ -20,7 +22,7 @@ func podHeader(kid string) map[string]any { return map[string]any{"alg": "RS256"
 func podClaims(issuer string) map[string]any {
 	return map[string]any{
 		"iss": issuer, "sub": "system:serviceaccount:ns:name", "aud": []string{"api://AzureADTokenExchange"},
-		"iat": start.Unix(), "nbf": start.Unix(), "exp": start.Unix() + 3600, "jti": "id",
+		"iat": standin.Start.Unix(), "nbf": standin.Start.Unix(), "exp": standin.Start.Unix() + 3600, "jti": "id",
 		"kubernetes.io": map[string]any{"namespace": "ns"},
 	}
 }
@@ -46,7 +48,7 @@ func TestParseAssertion(t *testing.T) {
 	want := &Assertion{
 		Issuer: "https://issuer", Subject: "system:serviceaccount:ns:name",
 		Audience: []string{"api://AzureADTokenExchange"}, KeyID: "k", Algorithm: "RS256",
-		NotBefore: start, IssuedAt: start, Expiry: start.Add(time.Hour),
+		NotBefore: standin.Start, IssuedAt: standin.Start, Expiry: standin.Start.Add(time.Hour),
 	}
 	claims := podClaims("https://issuer")
 	for name, raw := range map[string]string{
@@ -70,7 +72,7 @@ func TestParseAssertion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want = &Assertion{Audience: []string{"one"}, Algorithm: "PS256", Type: "JWT", X5T: "t", Expiry: start.Add(time.Second / 2)}
+	want = &Assertion{Audience: []string{"one"}, Algorithm: "PS256", Type: "JWT", X5T: "t", Expiry: standin.Start.Add(time.Second / 2)}
 	if diff := cmp.Diff(want, bare, cmpopts.IgnoreUnexported(Assertion{}), cmpopts.IgnoreFields(Assertion{}, "Claims")); diff != "" {
 		t.Error(diff)
 	}

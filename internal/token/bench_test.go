@@ -45,7 +45,7 @@ func BenchmarkVerify(b *testing.B) {
 	})
 	b.Run("new", func(b *testing.B) {
 		b.ReportAllocs()
-		set, now := k.set.Load(), c.now()
+		set, now := k.set.Load(), c.Now()
 		for b.Loop() {
 			if _, _, err := v.verify(raw, set, now); err != nil {
 				b.Fatal(err)

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/lanyard-id/lanyard/internal/standin"
 )
 
 // fetchError gives the error of a fetch that must fail.
@@ -118,7 +120,7 @@ func TestDiscoveryRefusals(t *testing.T) {
 			t.Parallel()
 			s := newIssuer(t, jwk(0, "a"))
 			s.change(func() { test.change(s) })
-			wantText(t, fetchError(t, s.config(newClock()), s.URL), test.text)
+			wantText(t, fetchError(t, s.config(standin.NewClock(standin.Start)), s.URL), test.text)
 		})
 	}
 }
@@ -158,7 +160,7 @@ func TestThreeRedirectsAreFollowed(t *testing.T) {
 				return true
 			}
 		})
-		cfg := s.config(newClock())
+		cfg := s.config(standin.NewClock(standin.Start))
 		_, _, err := fetchKeys(t.Context(), newClient(cfg.Allow, cfg.CAs), s.URL)
 		if (err == nil) != followed {
 			t.Errorf("%d redirects: %v, want followed %t", redirects, err, followed)
@@ -192,7 +194,7 @@ func TestRefusedAddresses(t *testing.T) {
 	victim.StartTLS()
 	t.Cleanup(victim.Close)
 
-	nothing := s.config(newClock())
+	nothing := s.config(standin.NewClock(standin.Start))
 	nothing.Allow = nil
 	only := nothing
 	only.Allow = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
@@ -232,7 +234,7 @@ func TestRefusedAddresses(t *testing.T) {
 func TestUnknownAuthority(t *testing.T) {
 	t.Parallel()
 	s := newIssuer(t, jwk(0, "a"))
-	cfg := s.config(newClock())
+	cfg := s.config(standin.NewClock(standin.Start))
 	cfg.CAs = nil
 	wantText(t, fetchError(t, cfg, s.URL), "--issuer-ca FILE")
 }
@@ -242,7 +244,7 @@ func TestWrongServerName(t *testing.T) {
 	t.Parallel()
 	s := newIssuer(t, jwk(0, "a"))
 	_, port, _ := net.SplitHostPort(s.Listener.Addr().String())
-	wantText(t, fetchError(t, s.config(newClock()), "https://localhost:"+port), "localhost")
+	wantText(t, fetchError(t, s.config(standin.NewClock(standin.Start)), "https://localhost:"+port), "localhost")
 }
 
 func TestEnvironmentProxyIsIgnored(t *testing.T) {
@@ -253,7 +255,7 @@ func TestEnvironmentProxyIsIgnored(t *testing.T) {
 	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "ALL_PROXY"} {
 		t.Setenv(name, proxy.URL)
 	}
-	cfg := s.config(newClock())
+	cfg := s.config(standin.NewClock(standin.Start))
 	client := newClient(cfg.Allow, cfg.CAs)
 	if client.Transport.(*http.Transport).Proxy != nil {
 		t.Error("the transport has a proxy")
@@ -302,7 +304,7 @@ func TestSlowIssuer(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	go func() { <-entered; cancel() }()
-	cfg := s.config(newClock())
+	cfg := s.config(standin.NewClock(standin.Start))
 	if _, _, err := fetchKeys(ctx, newClient(cfg.Allow, cfg.CAs), s.URL); err == nil {
 		t.Error("an answer without an end was taken")
 	}

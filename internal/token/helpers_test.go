@@ -13,13 +13,13 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/standin"
 	"github.com/lanyard-id/lanyard/internal/store"
 )
 
@@ -33,23 +33,8 @@ const (
 
 var cloud = azure.Cloud{Domain: "lanyard.test", Port: 8443}
 
-// start is when the clocks of tests begin.
-var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-
 // discardLog silences servers whose clients break off on purpose.
 var discardLog = log.New(io.Discard, "", 0)
-
-// clock is a clock that tests move.
-type clock struct{ seconds atomic.Int64 }
-
-func newClock() *clock {
-	c := &clock{}
-	c.seconds.Store(start.Unix())
-	return c
-}
-
-func (c *clock) now() time.Time          { return time.Unix(c.seconds.Load(), 0) }
-func (c *clock) advance(d time.Duration) { c.seconds.Add(int64(d / time.Second)) }
 
 func openStore(t testing.TB, dir string, sealing byte) *store.Store {
 	t.Helper()
@@ -79,15 +64,15 @@ func openKeys(t testing.TB, st *store.Store, now func() time.Time) *Keys {
 }
 
 // newKeys opens keys on a store of the test's own.
-func newKeys(t testing.TB) (*Keys, *clock) {
+func newKeys(t testing.TB) (*Keys, *standin.Clock) {
 	t.Helper()
-	c := newClock()
-	return openKeys(t, openStore(t, t.TempDir(), 1), c.now), c
+	c := standin.NewClock(standin.Start)
+	return openKeys(t, openStore(t, t.TempDir(), 1), c.Now), c
 }
 
 // appClaims are a managed identity's version 1.0 claims for Resource Manager.
-func appClaims(c *clock) Claims {
-	now := c.now().Unix()
+func appClaims(c *standin.Clock) Claims {
+	now := c.Now().Unix()
 	return Claims{
 		Audience: "https://management.azure.com/", Issuer: cloud.IssuerV1(tenantID),
 		IssuedAt: now, Expiry: now + 3600, Version: Version1,

@@ -8,11 +8,13 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/lanyard-id/lanyard/internal/standin"
 )
 
 func (s *issuerServer) inspect(t *testing.T) *Inspection {
 	t.Helper()
-	cfg := s.config(newClock())
+	cfg := s.config(standin.NewClock(standin.Start))
 	return Inspect(t.Context(), InspectConfig{Allow: cfg.Allow, CAs: cfg.CAs}, s.URL)
 }
 

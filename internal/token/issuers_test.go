@@ -23,6 +23,8 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/lanyard-id/lanyard/internal/standin"
 )
 
 // anyTenant is one whose operator has said nothing of any issuer.
@@ -94,10 +96,10 @@ func (s *issuerServer) setKeys(t testing.TB, keys ...jose.JSONWebKey) {
 }
 
 // config trusts the server and lets it be dialled.
-func (s *issuerServer) config(c *clock) IssuersConfig {
+func (s *issuerServer) config(c *standin.Clock) IssuersConfig {
 	pool := x509.NewCertPool()
 	pool.AddCert(s.Certificate())
-	return IssuersConfig{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, CAs: pool, Now: c.now}
+	return IssuersConfig{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, CAs: pool, Now: c.Now}
 }
 
 func (s *issuerServer) assertion(t testing.TB, key *rsa.PrivateKey, kid string) *Assertion {
@@ -141,7 +143,7 @@ func wantError[E error](t *testing.T, err error) E {
 
 func TestIssuersVerify(t *testing.T) {
 	t.Parallel()
-	s, c := newIssuer(t, jwk(0, "a"), jwk(1, "b")), newClock()
+	s, c := newIssuer(t, jwk(0, "a"), jwk(1, "b")), standin.NewClock(standin.Start)
 	i := NewIssuers(s.config(c))
 	for name, a := range map[string]*Assertion{
 		"first key":      s.assertion(t, rsaKey(0), "a"),
@@ -159,7 +161,7 @@ func TestIssuersVerify(t *testing.T) {
 
 func TestIssuersRefusals(t *testing.T) {
 	t.Parallel()
-	s, c := newIssuer(t, jwk(0, "a")), newClock()
+	s, c := newIssuer(t, jwk(0, "a")), standin.NewClock(standin.Start)
 	i := NewIssuers(s.config(c))
 	ctx := t.Context()
 
@@ -212,12 +214,12 @@ func TestIssuersUnusableKeys(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, c := newIssuer(t, key.jwk, jwk(1, "usable")), newClock()
+			s, c := newIssuer(t, key.jwk, jwk(1, "usable")), standin.NewClock(standin.Start)
 			i := NewIssuers(s.config(c))
 			a := s.assertion(t, rsaKey(key.signer), "a")
 			wantError[*KeyNotFoundError](t, i.Verify(t.Context(), anyTenant, a))
 			s.setKeys(t, key.jwk)
-			c.advance(refetchAfter)
+			c.Advance(refetchAfter)
 			wantError[*UnreachableError](t, i.Verify(t.Context(), anyTenant, a))
 		})
 	}
@@ -244,7 +246,7 @@ func TestIssuersFirstHundredKeys(t *testing.T) {
 	for range maxForeignKeys - 1 {
 		keys = append(keys, jwk(1, "other"))
 	}
-	s, c := newIssuer(t, append(keys, jwk(0, "a"))...), newClock()
+	s, c := newIssuer(t, append(keys, jwk(0, "a"))...), standin.NewClock(standin.Start)
 	if err := NewIssuers(s.config(c)).Verify(t.Context(), anyTenant, s.assertion(t, rsaKey(0), "a")); err != nil {
 		t.Errorf("the hundredth key: %v", err)
 	}
@@ -255,7 +257,7 @@ func TestIssuersFirstHundredKeys(t *testing.T) {
 
 func TestIssuersRotation(t *testing.T) {
 	t.Parallel()
-	s, c := newIssuer(t, jwk(0, "a")), newClock()
+	s, c := newIssuer(t, jwk(0, "a")), standin.NewClock(standin.Start)
 	i := NewIssuers(s.config(c))
 	old, renewed := s.assertion(t, rsaKey(0), "a"), s.assertion(t, rsaKey(1), "b")
 	if err := i.Verify(t.Context(), anyTenant, old); err != nil {
@@ -265,11 +267,11 @@ func TestIssuersRotation(t *testing.T) {
 
 	// Just after a fetch another one is not due.
 	wantError[*KeyNotFoundError](t, i.Verify(t.Context(), anyTenant, renewed))
-	c.advance(refetchAfter - time.Second)
+	c.Advance(refetchAfter - time.Second)
 	wantError[*KeyNotFoundError](t, i.Verify(t.Context(), anyTenant, renewed))
 	s.wantFetches(t, 1)
 
-	c.advance(time.Second)
+	c.Advance(time.Second)
 	if err := i.Verify(t.Context(), anyTenant, renewed); err != nil {
 		t.Errorf("the new key: %v", err)
 	}
@@ -281,7 +283,7 @@ func TestIssuersRotation(t *testing.T) {
 
 	// A withdrawn key ends when the keys' time is over.
 	s.setKeys(t, jwk(1, "b"))
-	c.advance(keysUnstated)
+	c.Advance(keysUnstated)
 	wantError[*KeyNotFoundError](t, i.Verify(t.Context(), anyTenant, old))
 	s.wantFetches(t, 3)
 }
@@ -289,13 +291,13 @@ func TestIssuersRotation(t *testing.T) {
 // An issuer that was made anew under its old name may reuse a kid.
 func TestIssuersSameKidNewKey(t *testing.T) {
 	t.Parallel()
-	s, c := newIssuer(t, jwk(0, "a")), newClock()
+	s, c := newIssuer(t, jwk(0, "a")), standin.NewClock(standin.Start)
 	i := NewIssuers(s.config(c))
 	if err := i.Verify(t.Context(), anyTenant, s.assertion(t, rsaKey(0), "a")); err != nil {
 		t.Fatal(err)
 	}
 	s.setKeys(t, jwk(1, "a"))
-	c.advance(refetchAfter)
+	c.Advance(refetchAfter)
 	if err := i.Verify(t.Context(), anyTenant, s.assertion(t, rsaKey(1), "a")); err != nil {
 		t.Error(err)
 	}
@@ -324,14 +326,14 @@ func TestIssuersLifetime(t *testing.T) {
 			t.Errorf("%q: %s, want %s", cache, got, want)
 		}
 	}
-	s, c := newIssuer(t, jwk(0, "a")), newClock()
+	s, c := newIssuer(t, jwk(0, "a")), standin.NewClock(standin.Start)
 	s.change(func() { s.cache = "max-age=600" })
 	i, a := NewIssuers(s.config(c)), s.assertion(t, rsaKey(0), "a")
 	for _, step := range []struct {
 		after   time.Duration
 		fetches int32
 	}{{0, 1}, {599 * time.Second, 1}, {time.Second, 2}} {
-		c.advance(step.after)
+		c.Advance(step.after)
 		if err := i.Verify(t.Context(), anyTenant, a); err != nil {
 			t.Fatal(err)
 		}
@@ -342,7 +344,7 @@ func TestIssuersLifetime(t *testing.T) {
 // An outage of the issuer is bridged, for a time.
 func TestIssuersOutage(t *testing.T) {
 	t.Parallel()
-	s, c := newIssuer(t, jwk(0, "a")), newClock()
+	s, c := newIssuer(t, jwk(0, "a")), standin.NewClock(standin.Start)
 	i, a := NewIssuers(s.config(c)), s.assertion(t, rsaKey(0), "a")
 	if err := i.Verify(t.Context(), anyTenant, a); err != nil {
 		t.Fatal(err)
@@ -355,7 +357,7 @@ func TestIssuersOutage(t *testing.T) {
 			return true
 		}
 	})
-	c.advance(keysUnstated)
+	c.Advance(keysUnstated)
 	for range 10 {
 		if err := i.Verify(t.Context(), anyTenant, a); err != nil {
 			t.Fatalf("during the outage: %v", err)
@@ -368,16 +370,16 @@ func TestIssuersOutage(t *testing.T) {
 	})
 	// Whether an unknown key is published cannot be told.
 	wantError[*UnreachableError](t, i.Verify(t.Context(), anyTenant, s.assertion(t, rsaKey(1), "b")))
-	c.advance(keysStale - time.Second)
+	c.Advance(keysStale - time.Second)
 	if err := i.Verify(t.Context(), anyTenant, a); err != nil {
 		t.Errorf("before the end of the bridge: %v", err)
 	}
-	c.advance(time.Second)
+	c.Advance(time.Second)
 	wantError[*UnreachableError](t, i.Verify(t.Context(), anyTenant, a))
 
 	s.change(func() { s.handler = nil })
 	wantError[*UnreachableError](t, i.Verify(t.Context(), anyTenant, a))
-	c.advance(retryAfter)
+	c.Advance(retryAfter)
 	if err := i.Verify(t.Context(), anyTenant, a); err != nil {
 		t.Errorf("after the outage: %v", err)
 	}
@@ -385,7 +387,7 @@ func TestIssuersOutage(t *testing.T) {
 
 func TestIssuersShareOneFetch(t *testing.T) {
 	t.Parallel()
-	s, c := newIssuer(t, jwk(0, "a")), newClock()
+	s, c := newIssuer(t, jwk(0, "a")), standin.NewClock(standin.Start)
 	entered, release := make(chan struct{}), make(chan struct{})
 	var once sync.Once
 	s.change(func() {
@@ -419,7 +421,7 @@ func TestIssuersShareOneFetch(t *testing.T) {
 // for the tenant that it is for alone.
 func TestIssuersLocal(t *testing.T) {
 	t.Parallel()
-	s, c := newIssuer(t, jwk(0, "a")), newClock()
+	s, c := newIssuer(t, jwk(0, "a")), standin.NewClock(standin.Start)
 	cfg := s.config(c)
 	const own = "https://oidc.lanyard.test/t/c/"
 	local := localKeys(t, jwk(1, "b"))
@@ -484,16 +486,16 @@ func TestLocalKeysAreUsable(t *testing.T) {
 
 func TestIssuersAreBounded(t *testing.T) {
 	t.Parallel()
-	s, c := newIssuer(t, jwk(0, "a")), newClock()
+	s, c := newIssuer(t, jwk(0, "a")), standin.NewClock(standin.Start)
 	i, a := NewIssuers(s.config(c)), s.assertion(t, rsaKey(0), "a")
 	for n := range maxIssuers + 10 {
 		if err := i.Verify(t.Context(), anyTenant, a); err != nil {
 			t.Fatal(err)
 		}
-		c.advance(time.Second)
+		c.Advance(time.Second)
 		claims := podClaims("http://not-https/" + strings.Repeat("n", n))
 		wantError[*UnreachableError](t, i.Verify(t.Context(), anyTenant, parse(t, forge(t, rsaKey(2), podHeader("a"), claims))))
-		c.advance(time.Second)
+		c.Advance(time.Second)
 	}
 	if n := len(i.known); n != maxIssuers {
 		t.Errorf("%d issuers are kept, want %d", n, maxIssuers)

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/lanyard-id/lanyard/internal/standin"
 	"github.com/lanyard-id/lanyard/internal/store"
 )
 
@@ -18,7 +19,7 @@ func TestFirstStartMakesOneKey(t *testing.T) {
 	if len(list) != 1 {
 		t.Fatalf("%d keys, want 1", len(list))
 	}
-	want := Key{ID: list[0].ID, Published: start, SignsFrom: start}
+	want := Key{ID: list[0].ID, Published: standin.Start, SignsFrom: standin.Start}
 	if diff := cmp.Diff(want, list[0]); diff != "" {
 		t.Error(diff)
 	}
@@ -31,22 +32,22 @@ func TestFirstStartMakesOneKey(t *testing.T) {
 // where there is a key already it stays unused.
 func TestPreparedFirstKey(t *testing.T) {
 	t.Parallel()
-	c := newClock()
-	first := MakeFirstKey(c.now)
+	c := standin.NewClock(standin.Start)
+	first := MakeFirstKey(c.Now)
 	st := openStore(t, t.TempDir(), 1)
-	k, err := OpenKeys(t.Context(), st, c.now, nil, WithFirstKey(first))
+	k, err := OpenKeys(t.Context(), st, c.Now, nil, WithFirstKey(first))
 	if err != nil {
 		t.Fatal(err)
 	}
 	list := k.List()
-	if len(list) != 1 || list[0].ID != first.record.key().ID || !list[0].SignsFrom.Equal(start) {
+	if len(list) != 1 || list[0].ID != first.record.key().ID || !list[0].SignsFrom.Equal(standin.Start) {
 		t.Fatalf("keys %+v, want the prepared one", list)
 	}
-	if _, err := OpenKeys(t.Context(), openStore(t, t.TempDir(), 1), c.now, nil, WithFirstKey(first)); err == nil {
+	if _, err := OpenKeys(t.Context(), openStore(t, t.TempDir(), 1), c.Now, nil, WithFirstKey(first)); err == nil {
 		t.Error("two clouds have the same key")
 	}
-	late := MakeFirstKey(c.now)
-	again, err := OpenKeys(t.Context(), st, c.now, nil, WithFirstKey(late))
+	late := MakeFirstKey(c.Now)
+	again, err := OpenKeys(t.Context(), st, c.Now, nil, WithFirstKey(late))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,9 +59,9 @@ func TestPreparedFirstKey(t *testing.T) {
 
 func TestRestartKeepsKeys(t *testing.T) {
 	t.Parallel()
-	dir, c := t.TempDir(), newClock()
+	dir, c := t.TempDir(), standin.NewClock(standin.Start)
 	st := openStore(t, dir, 1)
-	k := openKeys(t, st, c.now)
+	k := openKeys(t, st, c.Now)
 	if _, err := k.Rotate(t.Context(), time.Hour); err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +69,7 @@ func TestRestartKeepsKeys(t *testing.T) {
 	if err := st.Close(); err != nil {
 		t.Fatal(err)
 	}
-	k = openKeys(t, openStore(t, dir, 1), c.now)
+	k = openKeys(t, openStore(t, dir, 1), c.Now)
 	if diff := cmp.Diff(before, k.List()); diff != "" {
 		t.Error(diff)
 	}
@@ -125,12 +126,12 @@ func TestForgedRecordIsNotPublished(t *testing.T) {
 
 func TestReplicasShareKeys(t *testing.T) {
 	t.Parallel()
-	st, c := openStore(t, t.TempDir(), 1), newClock()
+	st, c := openStore(t, t.TempDir(), 1), standin.NewClock(standin.Start)
 	replicas := make([]*Keys, 4)
 	var group errgroup.Group
 	for i := range replicas {
 		group.Go(func() (err error) {
-			replicas[i], err = OpenKeys(t.Context(), st, c.now, nil)
+			replicas[i], err = OpenKeys(t.Context(), st, c.Now, nil)
 			return err
 		})
 	}
@@ -191,7 +192,7 @@ func TestMintRefusesStaleView(t *testing.T) {
 func TestSlowClockSignsWithTheFirstKey(t *testing.T) {
 	t.Parallel()
 	k, c := newKeys(t)
-	c.advance(-time.Minute)
+	c.Advance(-time.Minute)
 	raw := mint(t, k, appClaims(c))
 	if _, err := armVerifier(k, c).Verify(raw); err != nil {
 		t.Error(err)

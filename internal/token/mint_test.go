@@ -6,13 +6,15 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/lanyard-id/lanyard/internal/standin"
 )
 
 func TestMintClaims(t *testing.T) {
 	t.Parallel()
 	k, c := newKeys(t)
 	kid := k.List()[0].ID
-	now := float64(start.Unix())
+	now := float64(standin.Start.Unix())
 	user := func(version string, issuer string) Claims {
 		u := appClaims(c)
 		u.Version, u.Issuer, u.IDType, u.AppIDACR = version, issuer, IDTypeUser, ACRPublic

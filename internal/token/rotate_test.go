@@ -6,11 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lanyard-id/lanyard/internal/standin"
 	"github.com/lanyard-id/lanyard/internal/store"
 )
 
 // signerOf gives the kid of a token minted now.
-func signerOf(t *testing.T, k *Keys, c *clock) string {
+func signerOf(t *testing.T, k *Keys, c *standin.Clock) string {
 	t.Helper()
 	header, _ := decode(t, mint(t, k, appClaims(c)))
 	return header["kid"].(string)
@@ -55,23 +56,23 @@ func TestRotation(t *testing.T) {
 		}
 	}
 	step("after rotating", first, second.ID, first)
-	c.advance(24*time.Hour - time.Second)
+	c.Advance(24*time.Hour - time.Second)
 	step("before the lead ends", first, second.ID, first)
 
 	last := appClaims(c)
 	last.Expiry = last.IssuedAt + int64(MaxLifetime/time.Second)
 	raw := mint(t, k, last)
-	c.advance(time.Second)
+	c.Advance(time.Second)
 	step("when the lead ends", second.ID, second.ID, first)
 
-	c.advance(MaxLifetime - 2*time.Second)
+	c.Advance(MaxLifetime - 2*time.Second)
 	if _, err := v.Verify(raw); err != nil {
 		t.Errorf("the last token of the old key, before it ends: %v", err)
 	}
 	// A replica whose clock lags may have signed later.
-	c.advance(ClockSkew + time.Second)
+	c.Advance(ClockSkew + time.Second)
 	step("just before the old key's end", second.ID, second.ID, first)
-	c.advance(time.Second)
+	c.Advance(time.Second)
 	step("after the last token's end", second.ID, second.ID)
 	if key := k.List(); len(key) != 1 || key[0].ID != second.ID {
 		t.Errorf("keys: %v", key)
@@ -90,12 +91,12 @@ func TestRetiredKeyIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, claims := decode(t, mint(t, k, appClaims(c)))
-	claims["exp"] = c.now().AddDate(1, 0, 0).Unix()
+	claims["exp"] = c.Now().AddDate(1, 0, 0).Unix()
 	raw := forge(t, key, map[string]any{"alg": "RS256", "typ": "JWT", "kid": first}, claims)
 	if _, err := v.Verify(raw); err != nil {
 		t.Fatalf("before the retirement: %v", err)
 	}
-	c.advance(MaxLifetime + ClockSkew)
+	c.Advance(MaxLifetime + ClockSkew)
 	wantReason(t, v, raw, BadSignature)
 }
 
@@ -118,7 +119,7 @@ func TestSuccessorLost(t *testing.T) {
 	if got := signerOf(t, k, c); got != first {
 		t.Errorf("%s signs, want %s", got, first)
 	}
-	c.advance(MaxLifetime + ClockSkew)
+	c.Advance(MaxLifetime + ClockSkew)
 	if _, err := k.Mint(appClaims(c)); !errors.Is(err, ErrNoKey) {
 		t.Errorf("minting: %v, want ErrNoKey", err)
 	}
@@ -139,7 +140,7 @@ func TestRotateRefusals(t *testing.T) {
 	if n := len(k.List()); n != 2 {
 		t.Errorf("%d keys, want 2", n)
 	}
-	c.advance(time.Hour)
+	c.Advance(time.Hour)
 	if _, err := k.Rotate(t.Context(), 0); err != nil {
 		t.Errorf("when the lead has ended: %v", err)
 	}
@@ -152,7 +153,7 @@ func TestRotateRemovesRetiredKeys(t *testing.T) {
 		if _, err := k.Rotate(t.Context(), 0); err != nil {
 			t.Fatal(err)
 		}
-		c.advance(MaxLifetime + ClockSkew)
+		c.Advance(MaxLifetime + ClockSkew)
 	}
 	page, err := k.st.List(t.Context(), keyPrefix, store.ListOptions{KeysOnly: true})
 	if err != nil {
@@ -171,7 +172,7 @@ func TestRotateIsBounded(t *testing.T) {
 		if _, err := k.Rotate(t.Context(), 0); err != nil {
 			t.Fatal(err)
 		}
-		c.advance(time.Second)
+		c.Advance(time.Second)
 	}
 	if _, err := k.Rotate(t.Context(), 0); !errors.Is(err, ErrTooManyKeys) {
 		t.Errorf("rotation %d: %v, want ErrTooManyKeys", maxKeys, err)

@@ -20,10 +20,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lanyard-id/lanyard/internal/azure"
+	"github.com/lanyard-id/lanyard/internal/standin"
 )
 
-func armVerifier(k *Keys, c *clock) *Verifier {
-	return NewVerifier(k, cloud, cloud.Service(azure.ServiceResourceManager), c.now)
+func armVerifier(k *Keys, c *standin.Clock) *Verifier {
+	return NewVerifier(k, cloud, cloud.Service(azure.ServiceResourceManager), c.Now)
 }
 
 func wantReason(t testing.TB, v *Verifier, raw string, want Reason) *VerifyError {
@@ -148,18 +149,18 @@ func TestVerifyTimes(t *testing.T) {
 	claims.NotBefore = claims.IssuedAt + int64(ClockSkew/time.Second) + 1
 	raw := mint(t, k, claims)
 	wantReason(t, v, raw, NotYetValid)
-	c.advance(time.Second)
+	c.Advance(time.Second)
 	if _, err := v.Verify(raw); err != nil {
 		t.Errorf("within the skew: %v", err)
 	}
 	// The same token, now remembered: time is checked all the same.
-	c.advance(-time.Second)
+	c.Advance(-time.Second)
 	wantReason(t, v, raw, NotYetValid)
-	c.advance(3600*time.Second - time.Second)
+	c.Advance(3600*time.Second - time.Second)
 	if _, err := v.Verify(raw); err != nil {
 		t.Errorf("one second before the end: %v", err)
 	}
-	c.advance(time.Second)
+	c.Advance(time.Second)
 	wantReason(t, v, raw, Expired)
 }
 
@@ -273,10 +274,10 @@ func TestVerifyRefusals(t *testing.T) {
 		"no aud":               {own(header, without(claims, "aud")), WrongAudience},
 		"another service":      {own(header, with(claims, "aud", "https://vault.azure.net")), WrongAudience},
 		"exp 0":                {own(header, with(claims, "exp", 0)), Incomplete},
-		"exp in the past":      {own(header, with(claims, "exp", start.Unix()-1)), Expired},
-		"exp now":              {own(header, with(claims, "exp", start.Unix())), Expired},
+		"exp in the past":      {own(header, with(claims, "exp", standin.Start.Unix()-1)), Expired},
+		"exp now":              {own(header, with(claims, "exp", standin.Start.Unix())), Expired},
 		"exp negative":         {own(header, with(claims, "exp", -1)), Expired},
-		"nbf tomorrow":         {own(header, with(claims, "nbf", start.Unix()+86400)), NotYetValid},
+		"nbf tomorrow":         {own(header, with(claims, "nbf", standin.Start.Unix()+86400)), NotYetValid},
 		"nbf past every clock": {own(header, with(claims, "nbf", int64(1)<<62)), NotYetValid},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -291,7 +292,7 @@ func TestNewApplicationVerifier(t *testing.T) {
 	t.Parallel()
 	k, c := newKeys(t)
 	const app, uri = "44444444-4444-4444-4444-444444444444", "api://example"
-	v := NewApplicationVerifier(k, cloud, tenantID, []string{app, uri}, c.now)
+	v := NewApplicationVerifier(k, cloud, tenantID, []string{app, uri}, c.Now)
 	claims := appClaims(c)
 	for aud, want := range map[string]Reason{
 		app: "", uri: "", uri + "/": WrongAudience, "API://example": WrongAudience, "https://management.azure.com": WrongAudience,
@@ -314,7 +315,7 @@ func TestVerifiersShareNothing(t *testing.T) {
 	t.Parallel()
 	k, c := newKeys(t)
 	raw := mint(t, k, appClaims(c))
-	vault := NewVerifier(k, cloud, cloud.Service(azure.ServiceKeyVault), c.now)
+	vault := NewVerifier(k, cloud, cloud.Service(azure.ServiceKeyVault), c.Now)
 	for range 2 {
 		if _, err := armVerifier(k, c).Verify(raw); err != nil {
 			t.Fatal(err)

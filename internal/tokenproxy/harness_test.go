@@ -1,7 +1,6 @@
 package tokenproxy
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -27,6 +26,8 @@ import (
 	"time"
 
 	"k8s.io/client-go/rest"
+
+	"github.com/lanyard-id/lanyard/internal/standin"
 )
 
 const (
@@ -213,25 +214,7 @@ type running struct {
 	cloud  *tokenService
 	client *http.Client
 	file   string
-	log    *syncBuffer
-}
-
-// syncBuffer is a log that is read while it is written.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
+	log    *standin.Log
 }
 
 func start(t *testing.T, change func(*Config)) *running {
@@ -239,7 +222,7 @@ func start(t *testing.T, change func(*Config)) *running {
 	dir := t.TempDir()
 	r := &running{
 		api: newAPIServer(t), cloud: &tokenService{status: http.StatusOK, body: theAnswer},
-		file: filepath.Join(dir, "token"), log: new(syncBuffer),
+		file: filepath.Join(dir, "token"), log: new(standin.Log),
 	}
 	roots := writePair(t, dir)
 	if err := os.WriteFile(r.file, []byte(ownToken), 0o600); err != nil {

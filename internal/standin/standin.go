@@ -1,4 +1,4 @@
-package cloudtest
+package standin
 
 import (
 	"strings"
@@ -6,11 +6,17 @@ import (
 	"time"
 )
 
+// Start is when the clocks of tests begin.
+var Start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
 // Clock is a clock that tests move. It is safe for concurrent use.
 type Clock struct {
 	mu  sync.Mutex
 	now time.Time
 }
+
+// NewClock gives a clock that says start until it is moved.
+func NewClock(start time.Time) *Clock { return &Clock{now: start} }
 
 // Now gives the clock's time.
 func (c *Clock) Now() time.Time {
@@ -26,7 +32,7 @@ func (c *Clock) Advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// Log collects what is logged. It is safe for concurrent use.
+// Log collects what is logged. It is empty at first, and safe for concurrent use.
 type Log struct {
 	mu   sync.Mutex
 	text strings.Builder

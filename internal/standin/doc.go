@@ -1,0 +1,6 @@
+// Package standin is what stands in tests for what a process has around it: a
+// clock that tests move, and a log that they read.
+//
+// It knows nothing of the project, so that every package's tests can import it.
+// The product never does.
+package standin
