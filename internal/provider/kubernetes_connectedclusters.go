@@ -151,14 +151,19 @@ func setIssuer(props map[string]any, record cluster.Cluster) {
 	props["oidcIssuerProfile"] = profile
 }
 
+// storedClusterID gives the ID of a resource's cluster: the member of that very name,
+// which clients cannot write. A struct would take others for it too, such as one with
+// Unicode's long s, which they can.
 func storedClusterID(res *arm.Resource[rawJSON]) (string, error) {
-	var stored struct {
-		ClusterID string `json:"clusterId"`
+	props, err := decodeProperties(res.Properties)
+	if err != nil {
+		return "", fmt.Errorf("the properties of %s: %w", res.ID, err)
 	}
-	if err := json.Unmarshal(res.Properties, &stored); err != nil || stored.ClusterID == "" {
-		return "", fmt.Errorf("the stored properties of %s have no cluster ID: %w", res.ID, err)
+	id, _ := props[clusterID].(string)
+	if id == "" {
+		return "", fmt.Errorf("the stored properties of %s have no cluster ID", res.ID)
 	}
-	return stored.ClusterID, nil
+	return id, nil
 }
 
 // shownPods is how many unmutated pods a cluster's properties name.
