@@ -52,7 +52,8 @@ missing; or the cluster's own:
 
 Pods reach the cloud at --address, by host aliases, or by the cluster's DNS with
 "--address dns". They ask login-us.microsoftonline.com, an old name of Azure's
-which the cloud answers for them; --authority chooses another way.`,
+which the cloud answers for them; --authority chooses another way. Vaults' names
+are your DNS's to know, by the domain of the cloud; or --host leads pods to one.`,
 		Example: `  lanyard attach shop --resource-group clusters --address 10.0.0.5
 
   # What would be done, as JSON, and the objects themselves

@@ -273,6 +273,9 @@ Let a service account of it be an identity:
     --managed-identity IDENTITY --resource-group GROUP --skip-phases role-assignment
 and label the pods that use it with azure.workload.identity/use: "true".
 `, r.id.Name(), issuer)
+	if _, given := r.given("hosts"); err == nil && !given && localNames(r.arm.env.Domain) {
+		_, err = fmt.Fprintf(w, "No DNS knows names below %s: lead pods to a vault by another attach with --host VAULT.vault.%[1]s.\n", r.arm.env.Domain)
+	}
 	return err
 }
 

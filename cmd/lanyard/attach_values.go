@@ -194,8 +194,14 @@ func (r *attachRun) ownAddress(port int) (string, error) {
 	} else if err == nil && a.IsLoopback() {
 		return "", fmt.Errorf("pods cannot reach the cloud, which listens on %s: start it with --listen ADDRESS:443, or name with --address an address that leads to it", env.Listen)
 	}
-	if env.Domain == "localhost" || strings.HasSuffix(env.Domain, ".localhost") {
+	if localNames(env.Domain) {
 		return "", errors.New("pods cannot resolve the cloud's names below localhost: say with --address where they reach it")
 	}
 	return "", nil
+}
+
+// localNames reports whether names below a domain lead each machine to itself, so
+// that no DNS has them.
+func localNames(domain string) bool {
+	return domain == "localhost" || strings.HasSuffix(domain, ".localhost")
 }
