@@ -23,7 +23,7 @@ func objects(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: objects FILE")
 	}
 	resources := map[string]string{
-		"Pod": "pods", "ServiceAccount": "serviceaccounts", "AzureIdentity": v1.AzureIdentityResource,
+		"Pod": "pods", "Namespace": "namespaces", "ServiceAccount": "serviceaccounts", "AzureIdentity": v1.AzureIdentityResource,
 		"AzureIdentityBinding": v1.AzureIdentityBindingResource, "AzurePodIdentityException": v1.AzurePodIdentityExceptionResource,
 	}
 	for _, k := range migration.WorkloadKinds() {

@@ -17,9 +17,10 @@ import (
 
 // fakeCluster is a cluster of manifests.
 type fakeCluster struct {
-	objects map[string][]unstructured.Unstructured // by kind
-	missing []string                               // resources that it does not know
-	asked   []string
+	objects   map[string][]unstructured.Unstructured // by kind
+	missing   []string                               // resources that it does not know
+	forbidden string                                 // one that nobody may read
+	asked     []string
 }
 
 // newCluster has the manifests, each of the namespace shop unless it says another, and
@@ -39,7 +40,7 @@ func newCluster(t *testing.T, manifests ...string) *fakeCluster {
 		if err := yaml.Unmarshal([]byte(text), &o.Object); err != nil {
 			t.Fatalf("%v: %s", err, text)
 		}
-		if o.GetNamespace() == "" {
+		if o.GetNamespace() == "" && o.GetKind() != "Namespace" {
 			o.SetNamespace("shop")
 		}
 		if o.GetUID() == "" {
@@ -56,13 +57,16 @@ func newCluster(t *testing.T, manifests ...string) *fakeCluster {
 func (f *fakeCluster) List(_ context.Context, resource schema.GroupVersionResource, namespace, selector string) ([]unstructured.Unstructured, error) {
 	f.asked = append(f.asked, fmt.Sprintf("%s %q %q", resource.Resource, namespace, selector))
 	kind := map[string]string{
-		"pods": "Pod", "serviceaccounts": "ServiceAccount", v1.AzureIdentityResource: "AzureIdentity",
+		"pods": "Pod", "namespaces": "Namespace", "serviceaccounts": "ServiceAccount", v1.AzureIdentityResource: "AzureIdentity",
 		v1.AzureIdentityBindingResource: "AzureIdentityBinding", v1.AzurePodIdentityExceptionResource: "AzurePodIdentityException",
 	}[resource.Resource]
 	for _, k := range WorkloadKinds() {
 		if k.GroupVersionResource == resource {
 			kind = k.Kind
 		}
+	}
+	if f.forbidden == resource.Resource {
+		return nil, fmt.Errorf("listing: %w", apierrors.NewForbidden(resource.GroupResource(), "", nil))
 	}
 	for _, name := range f.missing {
 		if name == resource.Resource {

@@ -44,7 +44,7 @@ func (p *planner) judge(w *Workload) {
 		w.State = Moved
 		return
 	}
-	w.warnings()
+	p.warnings(w)
 }
 
 // labels are those of the workload's template, by which it makes pods; those of its
@@ -213,8 +213,12 @@ func (p *planner) moved(w *Workload) bool {
 }
 
 // warnings are what to know before the manifests are applied.
-func (w *Workload) warnings() {
+func (p *planner) warnings(w *Workload) {
 	o := w.object
+	if level := p.enforced[w.Namespace]; level == "baseline" || level == "restricted" {
+		w.warn("its namespace enforces the pod security standard %s, which refuses the capability NET_ADMIN that the token proxy's redirect takes: "+
+			"its new pods are refused unless the namespace lets them, or its programs take a WorkloadIdentityCredential and the annotation %s goes", level, workloadidentity.InjectProxyAnnotation)
+	}
 	if release := o.GetAnnotations()["meta.helm.sh/release-name"]; release != "" || o.GetLabels()["app.kubernetes.io/managed-by"] == "Helm" {
 		w.warn("Helm has made it: change the chart or its values too, or the next upgrade takes the change back")
 	}

@@ -23,6 +23,9 @@ type Cluster struct {
 	Workloads []unstructured.Unstructured
 	// ServiceAccounts are those of the same namespaces.
 	ServiceAccounts []unstructured.Unstructured
+	// Namespaces are theirs, for the pod security standards that they enforce. They
+	// may be left out.
+	Namespaces []unstructured.Unstructured
 }
 
 // Options are the choices that a plan leaves open.
@@ -155,11 +158,14 @@ func (w *Workload) warn(format string, args ...any) {
 func New(c Cluster, o Options) Plan {
 	p := planner{
 		options: o, rules: podidentity.New(c.Objects, o.Namespaced), objects: c.Objects,
-		accounts: map[objectName]*unstructured.Unstructured{}, usedIdentities: map[objectName]bool{}, usedBindings: map[objectName]bool{},
+		accounts: map[objectName]*unstructured.Unstructured{}, enforced: map[string]string{}, usedIdentities: map[objectName]bool{}, usedBindings: map[objectName]bool{},
 	}
 	for i := range c.ServiceAccounts {
 		sa := &c.ServiceAccounts[i]
 		p.accounts[objectName{sa.GetNamespace(), sa.GetName()}] = sa
+	}
+	for i := range c.Namespaces {
+		p.enforced[c.Namespaces[i].GetName()] = c.Namespaces[i].GetLabels()["pod-security.kubernetes.io/enforce"]
 	}
 	workloads := gather(c.Pods, c.Workloads, p.concerned)
 	for _, w := range workloads {
@@ -187,6 +193,7 @@ type planner struct {
 	rules    *podidentity.Rules
 	objects  podidentity.Objects
 	accounts map[objectName]*unstructured.Unstructured
+	enforced map[string]string // pod security standards, by namespace
 
 	usedIdentities, usedBindings map[objectName]bool
 }

@@ -48,6 +48,15 @@ func Read(ctx context.Context, from Lister, namespace string, namespaced bool) (
 	if len(c.Exceptions) > 0 {
 		selector = ""
 	}
+	// Whoever may not read namespaces is not told what they enforce.
+	only := ""
+	if namespace != "" {
+		only = "kubernetes.io/metadata.name=" + namespace
+	}
+	c.Namespaces, err = readKind(ctx, from, schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}, "Namespace", "", only)
+	if err != nil && !apierrors.IsForbidden(err) {
+		return c, err
+	}
 	if c.Pods, err = readKind(ctx, from, schema.GroupVersionResource{Version: "v1", Resource: "pods"}, "Pod", namespace, selector); err != nil {
 		return c, err
 	}

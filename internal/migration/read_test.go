@@ -14,7 +14,9 @@ func TestRead(t *testing.T) {
 		if _, err := Read(t.Context(), f, "shop", true); err != nil {
 			t.Fatal(err)
 		}
-		if !slices.Contains(f.asked, `pods "shop" "aadpodidbinding"`) || slices.ContainsFunc(f.asked, func(s string) bool { return !strings.Contains(s, `"shop"`) }) {
+		if !slices.Contains(f.asked, `pods "shop" "aadpodidbinding"`) || slices.ContainsFunc(f.asked, func(s string) bool {
+			return !strings.Contains(s, `"shop"`) && s != `namespaces "" "kubernetes.io/metadata.name=shop"`
+		}) {
 			t.Errorf("it asked for %q", f.asked)
 		}
 	})
@@ -44,6 +46,17 @@ func TestRead(t *testing.T) {
 		f.missing = []string{"azurepodidentityexceptions"}
 		if _, err := Read(t.Context(), f, "shop", true); err != nil {
 			t.Error(err)
+		}
+	})
+	t.Run("namespaces that may not be read", func(t *testing.T) {
+		f := newCluster(t)
+		f.forbidden = "namespaces"
+		if _, err := Read(t.Context(), f, "shop", true); err != nil {
+			t.Error(err)
+		}
+		f.forbidden = "pods"
+		if _, err := Read(t.Context(), f, "shop", true); !apierrors.IsForbidden(err) {
+			t.Errorf("pods: %v", err)
 		}
 	})
 	t.Run("no such namespace", func(t *testing.T) {
