@@ -59,14 +59,19 @@ func (h *Handler) memberGroups(r *request) ([]string, error) {
 	return h.cfg.Directory.GroupsOf(r.tenant(), id), nil
 }
 
+// membership gives the same, and the body that asks about them.
+func (h *Handler) membership(r *request) (groups []string, body map[string]json.RawMessage, err error) {
+	if groups, err = h.memberGroups(r); err != nil {
+		return nil, nil, err
+	}
+	body, err = readBody(r, false)
+	return groups, body, err
+}
+
 // getMemberGroups answers with group IDs. All groups are security groups, so
 // that securityEnabledOnly makes no difference.
 func (h *Handler) getMemberGroups(r *request) (result, error) {
-	groups, err := h.memberGroups(r)
-	if err != nil {
-		return result{}, err
-	}
-	b, err := readBody(r, false)
+	groups, b, err := h.membership(r)
 	if err != nil {
 		return result{}, err
 	}
@@ -81,11 +86,7 @@ func (h *Handler) getMemberGroups(r *request) (result, error) {
 const maxChecked = 20
 
 func (h *Handler) checkMemberGroups(r *request) (result, error) {
-	groups, err := h.memberGroups(r)
-	if err != nil {
-		return result{}, err
-	}
-	b, err := readBody(r, false)
+	groups, b, err := h.membership(r)
 	if err != nil {
 		return result{}, err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/lanyard-id/lanyard/internal/arm"
 	"github.com/lanyard-id/lanyard/internal/azure"
 	"github.com/lanyard-id/lanyard/internal/rbac"
+	"github.com/lanyard-id/lanyard/internal/store"
 )
 
 // roleAssignments is Microsoft.Authorization/roleAssignments: the wire of what
@@ -94,7 +95,7 @@ func (p assignmentProvider) find(ctx context.Context, r *arm.Request) (rbac.Assi
 	if err := checkAssignmentName(r.Name); err != nil {
 		return rbac.Assignment{}, err
 	}
-	a, err := p.read(ctx, r)
+	a, err := named(ctx, r, p.guard.AssignmentIn, p.guard.GetAssignment)
 	if err != nil {
 		return rbac.Assignment{}, err
 	}
@@ -105,11 +106,14 @@ func (p assignmentProvider) find(ctx context.Context, r *arm.Request) (rbac.Assi
 	return a, nil
 }
 
-func (p assignmentProvider) read(ctx context.Context, r *arm.Request) (rbac.Assignment, error) {
+// named reads what a request names in its tenant: in its transaction, where it has
+// one.
+func named[T any](ctx context.Context, r *arm.Request,
+	in func(tx *store.Tx, tenantID, name string) (T, error), get func(ctx context.Context, tenantID, name string) (T, error)) (T, error) {
 	if r.Tx != nil {
-		return p.guard.AssignmentIn(r.Tx, r.TenantID, r.Name)
+		return in(r.Tx, r.TenantID, r.Name)
 	}
-	return p.guard.GetAssignment(ctx, r.TenantID, r.Name)
+	return get(ctx, r.TenantID, r.Name)
 }
 
 func (p assignmentProvider) get(ctx context.Context, r *arm.Request) (any, error) {

@@ -85,7 +85,7 @@ func (p definitionProvider) linked(ctx context.Context, r *arm.Request, operatio
 
 // find gives the role that a request names, if it has to do with the scope.
 func (p definitionProvider) find(ctx context.Context, r *arm.Request) (rbac.RoleDefinition, error) {
-	d, err := p.read(ctx, r)
+	d, err := named(ctx, r, p.guard.DefinitionIn, p.guard.GetDefinition)
 	if err != nil {
 		return rbac.RoleDefinition{}, err
 	}
@@ -94,13 +94,6 @@ func (p definitionProvider) find(ctx context.Context, r *arm.Request) (rbac.Role
 			"The specified role definition with ID '%s' does not exist.", r.Name)
 	}
 	return d, nil
-}
-
-func (p definitionProvider) read(ctx context.Context, r *arm.Request) (rbac.RoleDefinition, error) {
-	if r.Tx != nil {
-		return p.guard.DefinitionIn(r.Tx, r.TenantID, r.Name)
-	}
-	return p.guard.GetDefinition(ctx, r.TenantID, r.Name)
 }
 
 func (p definitionProvider) get(ctx context.Context, r *arm.Request) (any, error) {
