@@ -31,6 +31,18 @@ func identity(namespace, name, client string, change ...func(*v1.AzureIdentity))
 	return id
 }
 
+func kind(t v1.IdentityType) func(*v1.AzureIdentity) {
+	return func(id *v1.AzureIdentity) { id.Spec.Type, id.Spec.ResourceID = t, "" }
+}
+
+func resource(text string) func(*v1.AzureIdentity) {
+	return func(id *v1.AzureIdentity) { id.Spec.ResourceID = text }
+}
+
+func behavior(value string) func(*v1.AzureIdentity) {
+	return func(id *v1.AzureIdentity) { id.Annotations = map[string]string{v1.BehaviorAnnotation: value} }
+}
+
 func binding(namespace, name, identity, selector string) v1.AzureIdentityBinding {
 	return v1.AzureIdentityBinding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
@@ -45,16 +57,6 @@ func exception(namespace, name string, labels map[string]string) v1.AzurePodIden
 // TestDecide has a case for each rule, in both modes: what a pod of the namespace
 // shop with the label web has.
 func TestDecide(t *testing.T) {
-	none := func(*v1.AzureIdentity) {}
-	kind := func(t v1.IdentityType) func(*v1.AzureIdentity) {
-		return func(id *v1.AzureIdentity) { id.Spec.Type, id.Spec.ResourceID = t, "" }
-	}
-	resource := func(text string) func(*v1.AzureIdentity) {
-		return func(id *v1.AzureIdentity) { id.Spec.ResourceID = text }
-	}
-	behavior := func(value string) func(*v1.AzureIdentity) {
-		return func(id *v1.AzureIdentity) { id.Annotations = map[string]string{v1.BehaviorAnnotation: value} }
-	}
 	own := Objects{Identities: []v1.AzureIdentity{identity("shop", "orders", ordersCl)}, Bindings: []v1.AzureIdentityBinding{binding("shop", "b", "orders", "web")}}
 	alone := func(id v1.AzureIdentity, b v1.AzureIdentityBinding) Objects {
 		return Objects{Identities: []v1.AzureIdentity{id}, Bindings: []v1.AzureIdentityBinding{b}}
@@ -91,7 +93,7 @@ func TestDecide(t *testing.T) {
 		{
 			name: "several, whatever their weight", strict: "a=shop/pay b=shop/orders c=shop/orders (2)",
 			objects: Objects{
-				Identities: []v1.AzureIdentity{identity("shop", "orders", ordersCl, none), identity("shop", "pay", otherCl)},
+				Identities: []v1.AzureIdentity{identity("shop", "orders", ordersCl), identity("shop", "pay", otherCl)},
 				Bindings: []v1.AzureIdentityBinding{binding("shop", "c", "orders", "web"), binding("shop", "b", "orders", "web"),
 					{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "a"}, Spec: v1.AzureIdentityBindingSpec{AzureIdentity: "pay", Selector: "web", Weight: 9}}},
 			},
