@@ -6,15 +6,12 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
@@ -172,41 +169,30 @@ func (k *Keeper) serve(have certificates) error {
 // keepSecret gives the Secret's content, after writing what is due.
 func (k *Keeper) keepSecret(ctx context.Context) (certificates, error) {
 	namespace, name := k.config.Namespace, k.config.Secret
-	secrets := k.config.Dynamic.Resource(secretResource).Namespace(namespace)
-	for {
-		secret, err := secrets.Get(ctx, name, metav1.GetOptions{})
-		exists := err == nil
-		if apierrors.IsNotFound(err) {
-			secret = &unstructured.Unstructured{Object: map[string]any{
-				"apiVersion": "v1", "kind": "Secret", "type": "Opaque",
-				"metadata": map[string]any{"name": name, "namespace": namespace},
-			}}
-		} else if err != nil {
-			return nil, fmt.Errorf("reading secret %s/%s: %w", namespace, name, err)
-		}
+	absent := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+		"metadata": map[string]any{"name": name, "namespace": namespace},
+	}}
+	var kept certificates
+	err := Ensure(ctx, k.config.Dynamic.Resource(secretResource).Namespace(namespace), absent, func(secret *unstructured.Unstructured) (bool, error) {
 		want, changed, err := secretData(secret).next(k.config.Names, k.config.Now())
-		if err != nil || !changed {
-			return want, err
+		if err != nil {
+			return false, err
 		}
-		data := make(map[string]any, len(want))
-		for key, value := range want {
-			data[key] = base64.StdEncoding.EncodeToString(value)
+		kept = want
+		if changed {
+			data := make(map[string]any, len(want))
+			for key, value := range want {
+				data[key] = base64.StdEncoding.EncodeToString(value)
+			}
+			secret.Object["data"] = data
 		}
-		secret.Object["data"] = data
-		if exists {
-			_, err = secrets.Update(ctx, secret, metav1.UpdateOptions{})
-		} else {
-			_, err = secrets.Create(ctx, secret, metav1.CreateOptions{})
-		}
-		switch {
-		case err == nil:
-			return want, nil
-		case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err):
-			// Another replica was first: take what it wrote.
-		default:
-			return nil, fmt.Errorf("writing secret %s/%s: %w", namespace, name, err)
-		}
+		return changed, nil
+	})
+	if err != nil {
+		return nil, err
 	}
+	return kept, nil
 }
 
 // secretData reads a Secret's data. What is not base64 counts as missing, and is

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
@@ -45,34 +43,16 @@ func certificates(c *Config, dyn dynamic.Interface, meta metadata.Interface) (se
 // publishAuthority writes the authority to the ConfigMap unless it is there, and
 // leaves the rest of it as it is.
 func publishAuthority(ctx context.Context, client dynamic.ResourceInterface, namespace, name, bundle string) error {
-	for {
-		object, err := client.Get(ctx, name, metav1.GetOptions{})
-		exists := err == nil
-		if apierrors.IsNotFound(err) {
-			object = &unstructured.Unstructured{Object: map[string]any{
-				"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": name, "namespace": namespace},
-			}}
-		} else if err != nil {
-			return fmt.Errorf("reading config map %s/%s: %w", namespace, name, err)
-		}
+	absent := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": name, "namespace": namespace},
+	}}
+	return serving.Ensure(ctx, client, absent, func(object *unstructured.Unstructured) (bool, error) {
 		if has, _, err := unstructured.NestedString(object.Object, "data", authorityKey); err == nil && has == bundle {
-			return nil
+			return false, nil
 		}
 		if err := unstructured.SetNestedField(object.Object, bundle, "data", authorityKey); err != nil {
-			return fmt.Errorf("config map %s/%s: %w", namespace, name, err)
+			return false, fmt.Errorf("config map %s/%s: %w", namespace, name, err)
 		}
-		if exists {
-			_, err = client.Update(ctx, object, metav1.UpdateOptions{})
-		} else {
-			_, err = client.Create(ctx, object, metav1.CreateOptions{})
-		}
-		switch {
-		case err == nil:
-			return nil
-		case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err):
-			// Another replica was first: look again.
-		default:
-			return fmt.Errorf("writing config map %s/%s: %w", namespace, name, err)
-		}
-	}
+		return true, nil
+	})
 }
