@@ -64,6 +64,8 @@ Variables:
                                (default ` + defaultNamespace + `)
   POD_NAME                     the webhook's name in events (default: the host's)
   KUBECONFIG                   the cluster, outside of it
+  GOMAXPROCS, GOGC             processors and collector, as of any program in Go
+                               (default: one once it has started, and 200)
 
 ` + cloudHelp,
 		Example: `  # In the cluster
