@@ -45,16 +45,17 @@ const (
 	flushEvery = 100 * time.Millisecond
 	// retryEvery is how often a failing file is tried again.
 	retryEvery = time.Second
-	// patience is how long Write waits for room in the buffer.
-	patience = time.Second
+	// defaultPatience is how long Write waits for room in the buffer.
+	defaultPatience = time.Second
 )
 
 // Log is the audit log: a buffered writer to a file of JSON lines. Records wait
 // at most 100 ms in memory and are not forced to the disk one by one: the end
 // of the process by a signal that can't be caught loses those, a full disk none.
 type Log struct {
-	cfg     Config
-	metrics *metrics
+	cfg      Config
+	metrics  *metrics
+	patience time.Duration // defaultPatience, but in tests
 
 	kick   chan struct{} // there is something to write
 	urgent chan struct{} // the buffer is half full
@@ -98,13 +99,14 @@ func Open(cfg Config) (*Log, error) {
 		cfg.Now = time.Now
 	}
 	l := &Log{
-		cfg:     cfg,
-		metrics: newMetrics(),
-		kick:    make(chan struct{}, 1),
-		urgent:  make(chan struct{}, 1),
-		stop:    make(chan struct{}),
-		ended:   make(chan struct{}),
-		room:    make(chan struct{}),
+		cfg:      cfg,
+		metrics:  newMetrics(),
+		patience: defaultPatience,
+		kick:     make(chan struct{}, 1),
+		urgent:   make(chan struct{}, 1),
+		stop:     make(chan struct{}),
+		ended:    make(chan struct{}),
+		room:     make(chan struct{}),
 	}
 	if cfg.Path == "" {
 		close(l.ended)
@@ -197,7 +199,7 @@ func (l *Log) append(ctx context.Context, line []byte) error {
 			return err
 		}
 		if timeout == nil {
-			t := time.NewTimer(patience)
+			t := time.NewTimer(l.patience)
 			defer t.Stop()
 			timeout = t.C
 		}

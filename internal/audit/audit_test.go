@@ -347,25 +347,39 @@ func TestReopenInTheMiddleOfALine(t *testing.T) {
 }
 
 func TestSlowFile(t *testing.T) {
-	l := open(t, filepath.Join(t.TempDir(), "audit.log"), func(c *Config) { c.BufferSize = 1000 })
-	r := stall(t, l)
-	drained := make(chan struct{})
-	defer func() { <-drained }()
-	defer func() { go func() { defer close(drained); io.Copy(io.Discard, r) }(); l.Close() }()
-	// The pipe takes 64 KiB, the buffer 1000 bytes; then writing waits until
-	// the caller gives up.
-	ctx, cancel := context.WithCancelCause(t.Context())
 	gaveUp := errors.New("gave up")
-	time.AfterFunc(100*time.Millisecond, func() { cancel(gaveUp) })
-	for {
-		err := l.Write(ctx, Record{Reason: strings.Repeat("x", 500)})
-		if err == nil {
-			continue
-		}
-		if !errors.Is(err, gaveUp) || !errors.Is(err, ErrUnwritable) {
-			t.Error(err)
-		}
-		return
+	for name, tt := range map[string]struct {
+		patience time.Duration // the log's
+		leaves   bool          // the caller, before that
+		want     error
+	}{
+		"the caller gives up": {time.Hour, true, gaveUp},
+		"the log gives up":    {10 * time.Millisecond, false, errTooSlow},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := open(t, filepath.Join(t.TempDir(), "audit.log"), func(c *Config) { c.BufferSize = 1000 })
+			l.patience = tt.patience
+			r := stall(t, l)
+			drained := make(chan struct{})
+			defer func() { <-drained }()
+			defer func() { go func() { defer close(drained); io.Copy(io.Discard, r) }(); l.Close() }()
+			// The pipe takes 64 KiB, the buffer 1000 bytes; then writing waits.
+			ctx, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
+			if tt.leaves {
+				time.AfterFunc(100*time.Millisecond, func() { cancel(gaveUp) })
+			}
+			for {
+				err := l.Write(ctx, Record{Reason: strings.Repeat("x", 500)})
+				if err == nil {
+					continue
+				}
+				if !errors.Is(err, tt.want) || !errors.Is(err, ErrUnwritable) {
+					t.Error(err)
+				}
+				return
+			}
+		})
 	}
 }
 
@@ -373,6 +387,7 @@ func TestConcurrentWritersAndRotation(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "audit.log")
 	l := open(t, path, func(c *Config) { c.BufferSize = 4096 })
+	l.patience = time.Hour // eight writers in a small buffer, on a busy machine
 	const writers, each = 8, 500
 	var wg sync.WaitGroup
 	for w := range writers {
