@@ -95,7 +95,9 @@ func Listen(c Config) (*Servers, error) {
 		protocols.SetHTTP1(true)
 		if one.tls != nil {
 			protocols.SetHTTP2(c.HTTP2)
-			l = tls.NewListener(l, one.tls)
+			l = tls.NewListener(limitConnections(l, mainConnections), one.tls)
+		} else {
+			l = limitConnections(l, otherConnections)
 		}
 		s.servers = append(s.servers, server{one.name, l, &http.Server{
 			Handler: one.handler, Protocols: protocols,
