@@ -58,6 +58,8 @@ func checkReport(r channel.Report) error {
 		return refuse("The component '%.80s' is not of 1 to 63 letters, digits and dashes in lower case.", r.Component)
 	case len(r.AgentVersion) > maxVersion || len(r.KubernetesVersion) > maxVersion:
 		return refuse("A version has more than %d bytes.", maxVersion)
+	case !printable(r.AgentVersion) || !printable(r.KubernetesVersion):
+		return refuse("A version has a character that is not printable ASCII.")
 	case r.NodeCount < 0:
 		return refuse("The nodeCount %d is not possible.", r.NodeCount)
 	case (r.Issuer == "") != (len(r.Keys) == 0):
@@ -75,6 +77,12 @@ func checkReport(r channel.Report) error {
 		}
 	}
 	return nil
+}
+
+// printable refuses what would be a command to a terminal: versions are shown on
+// those of other people.
+func printable(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
 // takeReport keeps an agent's report, which was checked, and takes the keys in it

@@ -153,6 +153,8 @@ func TestReportsAreBounded(t *testing.T) {
 		"dots":                channel.Report{Component: "a.b"},
 		"a long component":    channel.Report{Component: strings.Repeat("a", 64)},
 		"a long version":      channel.Report{Component: "webhook", AgentVersion: strings.Repeat("1", 129)},
+		"a terminal command":  channel.Report{Component: "webhook", KubernetesVersion: "v1.37.2\x1b]0;x\a"},
+		"a broken version":    channel.Report{Component: "webhook", AgentVersion: "v1\u202e"},
 		"too many pods":       channel.Report{Component: "webhook", Unmutated: &many},
 		"a pod without name":  channel.Report{Component: "webhook", Unmutated: &[]channel.UnmutatedPod{{Namespace: "x"}}},
 		"keys without issuer": channel.Report{Component: "webhook", Keys: keySet(t, key)},
