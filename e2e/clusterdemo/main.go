@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -153,15 +154,14 @@ func (w workload) check(ctx context.Context, k *kubetest.Cluster, step func(stri
 	return nil
 }
 
-// summary is the line of an answer that says the most.
+// summary is what an answer says of whether the secret was read, in a line.
 func summary(said string) string {
-	lines := strings.Split(strings.TrimSpace(said), "\n")
-	for _, mark := range []string{"AADSTS", "ERROR CODE", "ForbiddenByRbac"} {
-		for _, line := range lines {
-			if strings.Contains(line, mark) {
-				return "refused: " + strings.TrimSpace(line)
-			}
-		}
+	if refused := regexp.MustCompile(`AADSTS[0-9]+: [^.]*`).FindString(said); refused != "" {
+		return "refused: " + refused
 	}
-	return "reads " + fmt.Sprintf("%q", lines[0])
+	if strings.Contains(said, "ForbiddenByRbac") {
+		return "refused: 403 ForbiddenByRbac: no role lets its identity read the secret"
+	}
+	first, _, _ := strings.Cut(strings.TrimSpace(said), "\n")
+	return fmt.Sprintf("reads %q", first)
 }
