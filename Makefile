@@ -49,7 +49,7 @@ test: unit e2e ## every test that this machine can run
 
 .PHONY: unit
 unit: ## the tests of the product's module
-	$(call gotest,.,./...)
+	$(call gotest,.,-timeout=20m ./...)
 	cd tools && go test ./...
 	cd kube && go test ./...
 
@@ -72,7 +72,7 @@ kube: ## bin/kube: a whole Kubernetes for the tests, built once (minutes)
 
 .PHONY: race
 race: ## every test of the product's module, under the race detector
-	go test -race ./...
+	go test -race -timeout=20m ./...
 
 .PHONY: bench
 bench: $(KUBE) ## the benchmarks
