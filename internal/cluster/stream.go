@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -91,12 +92,12 @@ type stream struct {
 }
 
 // run writes until the stream ends, and says why it did.
-func (s *stream) run(ctx context.Context, lines []byte) string {
+func (s *stream) run(ctx context.Context, lines [][]byte) string {
 	c := s.channel
 	h := s.out.w.Header()
 	h.Set("Content-Type", channel.ContentType)
 	h.Set("Cache-Control", "no-store")
-	if err := s.out.write(lines); err != nil {
+	if err := s.out.write(lines...); err != nil {
 		return endedByAgent
 	}
 	c.heard(ctx, s.agent)
@@ -145,7 +146,7 @@ func (s *stream) tell(ctx context.Context) string {
 	if len(lines) == 0 {
 		return ""
 	}
-	if err := s.out.write(lines); err != nil {
+	if err := s.out.write(lines...); err != nil {
 		return endedByAgent
 	}
 	return ""
@@ -160,17 +161,17 @@ type output struct {
 
 // write writes and flushes, a part at a time. Between two writes there is no
 // deadline, neither an old one nor the server's own for a request.
-func (o output) write(lines []byte) error {
-	for len(lines) > 0 {
-		n := min(len(lines), writeBytes)
-		if err := o.control.SetWriteDeadline(time.Now().Add(o.timeout)); err != nil {
-			return err
+func (o output) write(pieces ...[]byte) error {
+	for _, lines := range pieces {
+		for part := range slices.Chunk(lines, writeBytes) {
+			if err := o.control.SetWriteDeadline(time.Now().Add(o.timeout)); err != nil {
+				return err
+			}
+			_, err := o.w.Write(part)
+			if err := errors.Join(err, o.control.Flush()); err != nil {
+				return err
+			}
 		}
-		_, err := o.w.Write(lines[:n])
-		if err := errors.Join(err, o.control.Flush()); err != nil {
-			return err
-		}
-		lines = lines[n:]
 	}
 	return o.control.SetWriteDeadline(time.Time{})
 }

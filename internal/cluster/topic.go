@@ -88,10 +88,11 @@ func (t *topic) wakeAll() {
 // cursor is where a stream is: the number of the next group.
 type cursor int
 
-// begin gives a stream what it has to be sent first: what has changed since the
-// revision of the history, or the whole state. ok is false when the cluster has
-// ended.
-func (ts *topics) begin(t *topic, history string, revision int64) (lines []byte, at cursor, wake <-chan struct{}, ok bool) {
+// begin gives a stream what it has to be sent first, in pieces: what has changed since
+// the revision of the history, or the whole state. ok is false when the cluster has
+// ended. The pieces are shared by all streams: as many that lag would otherwise hold
+// as many copies.
+func (ts *topics) begin(t *topic, history string, revision int64) (lines [][]byte, at cursor, wake <-chan struct{}, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !ts.refresh(t) {
@@ -103,28 +104,28 @@ func (ts *topics) begin(t *topic, history string, revision int64) (lines []byte,
 		// been seen in two parts. What the agent has already does no harm.
 		for _, g := range t.groups {
 			if g.revision >= revision {
-				lines = append(lines, g.lines...)
+				lines = append(lines, g.lines)
 			}
 		}
 		// Nothing may have changed: the agent then hears that it is up to date.
-		return append(lines, encode(channel.Change{Revision: t.revision, Kind: channel.KindSynced})...), at, wake, true
+		return append(lines, encode(channel.Change{Revision: t.revision, Kind: channel.KindSynced})), at, wake, true
 	}
 	if t.snapshot == nil {
 		t.snapshot = t.whole()
 	}
-	return t.snapshot, at, wake, true
+	return [][]byte{t.snapshot}, at, wake, true
 }
 
-// next gives a stream what has changed since its cursor. ok is false when the
-// cluster has ended, or the stream lags behind what is kept.
-func (ts *topics) next(t *topic, from cursor) (lines []byte, at cursor, wake <-chan struct{}, ok bool) {
+// next gives a stream what has changed since its cursor, as [topics.begin] does. ok is
+// false when the cluster has ended, or the stream lags behind what is kept.
+func (ts *topics) next(t *topic, from cursor) (lines [][]byte, at cursor, wake <-chan struct{}, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !ts.refresh(t) || int(from) < t.first {
 		return nil, 0, nil, false
 	}
 	for _, g := range t.groups[int(from)-t.first:] {
-		lines = append(lines, g.lines...)
+		lines = append(lines, g.lines)
 	}
 	return lines, cursor(t.first + len(t.groups)), t.wake, true
 }

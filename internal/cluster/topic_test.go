@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"runtime"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -15,8 +17,8 @@ import (
 
 // takeLines brings what was written to an agent into what it knows, as an agent
 // does.
-func takeLines(t *rapid.T, known map[string]channel.Credential, lines []byte) (reset bool, revision int64) {
-	for line := range bytes.Lines(lines) {
+func takeLines(t *rapid.T, known map[string]channel.Credential, lines [][]byte) (reset bool, revision int64) {
+	for line := range bytes.Lines(bytes.Join(lines, nil)) {
 		var c channel.Change
 		if err := json.Unmarshal(line, &c); err != nil {
 			t.Fatal(err)
@@ -170,5 +172,33 @@ func TestFloodsOfCredentials(t *testing.T) {
 	}
 	if all || len(credentials) != maxTold || ours != 100 {
 		t.Errorf("%d credentials, %d of them of the own tenant, all of them %v", len(credentials), ours, all)
+	}
+}
+
+// TestLaggingStreamsShare: one cluster has many streams, and whoever reads them slowly
+// has each of them written all that is kept of the past.
+func TestLaggingStreamsShare(t *testing.T) {
+	tp := &topic{history: "h", revision: 1, wake: make(chan struct{})}
+	ts := &topics{}
+	tp.take(channel.Cluster{ID: "c"}, map[string]channel.Credential{})
+	_, from, _, _ := ts.begin(tp, "", 0)
+	for i := range 8 {
+		tp.revision++
+		tp.take(channel.Cluster{ID: fmt.Sprint(i)}, map[string]channel.Credential{"a": {ID: "a", Subject: strings.Repeat(fmt.Sprint(i), 100<<10)}})
+	}
+	held := make([][][]byte, 0, 2*maxStreams)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range maxStreams {
+		next, _, _, ok := ts.next(tp, from)
+		resumed, _, _, resumes := ts.begin(tp, "h", 1)
+		if !ok || !resumes || len(next) != 8 || len(resumed) != 9 {
+			t.Fatalf("%d pieces, %d of a stream that resumes", len(next), len(resumed))
+		}
+		held = append(held, next, resumed)
+	}
+	runtime.ReadMemStats(&after)
+	if n := (after.TotalAlloc - before.TotalAlloc) / uint64(len(held)); n > 64<<10 {
+		t.Errorf("each stream takes %d bytes", n)
 	}
 }
