@@ -2,6 +2,7 @@ package command
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -47,6 +48,22 @@ func TestRun(t *testing.T) {
 				t.Errorf("output %q and error %q, want %q and %q", &out, &err, c.out, c.err)
 			}
 		})
+	}
+}
+
+// TestRunInterrupted: a signal is named before what it has cancelled.
+func TestRunInterrupted(t *testing.T) {
+	ctx, interrupt := context.WithCancelCause(t.Context())
+	interrupt(errors.New("interrupt signal received"))
+	var said bytes.Buffer
+	root := Parent(&cobra.Command{Use: "program"})
+	root.AddCommand(&cobra.Command{Use: "do", RunE: func(cmd *cobra.Command, _ []string) error {
+		return fmt.Errorf("doing it: %w", cmd.Context().Err())
+	}})
+	root.SetArgs([]string{"do"})
+	root.SetErr(&said)
+	if code := Run(ctx, root); code != ExitFailure || said.String() != "program: interrupt signal received: doing it: context canceled\n" {
+		t.Errorf("exit code %d, %q", code, &said)
 	}
 }
 

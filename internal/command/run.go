@@ -58,6 +58,9 @@ func Run(ctx context.Context, root *cobra.Command) int {
 	if code, ok := errors.AsType[ExitError](err); ok {
 		return int(code)
 	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = fmt.Errorf("%w: %w", context.Cause(ctx), err) // what was cancelled follows from the signal
+	}
 	fmt.Fprintf(root.ErrOrStderr(), "%s: %v\n", root.Name(), err)
 	if _, ok := errors.AsType[UsageError](err); ok {
 		fmt.Fprintf(root.ErrOrStderr(), "Run %q to see how it is used.\n", command.CommandPath()+" --help")
