@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -148,6 +149,23 @@ func upBy(lanyard []string, data string, flags ...string) (stop func() error, er
 		}
 		return nil
 	}, nil
+}
+
+// ownCloud runs a cloud of the test's own until it ends, by another command where
+// run is not empty, and gives its environment file.
+func ownCloud(t *testing.T, run []string, flags ...string) (envFile string) {
+	t.Helper()
+	data := filepath.Join(t.TempDir(), "data")
+	stop, err := upBy(append(slices.Clone(run), filepath.Join(world.bin, "lanyard")), data, flags...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return filepath.Join(data, "env.json")
 }
 
 // testContext bounds a test's requests, so that a client's retries cannot hang it. An

@@ -9,7 +9,6 @@ import (
 	"encoding/pem"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -135,29 +134,13 @@ func TestCertificateOfEnvironment(t *testing.T) {
 // dates with fractions of a second, and asks login.microsoftonline.com for the
 // authority's aliases.
 func TestCertificateOfOldMSAL(t *testing.T) {
-	python := languages[slices.IndexFunc(languages, func(l language) bool { return l.name == "Python" })]
-	python.available(t)
-	lanyard, data := filepath.Join(world.bin, "lanyard"), filepath.Join(t.TempDir(), "data")
-	stop, err := up(lanyard, data, "--aliases", "login-us.microsoftonline.com,login.microsoftonline.com")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := stop(); err != nil {
-			t.Error(err)
-		}
-	}()
-	envFile := filepath.Join(data, "env.json")
-	vars, err := variables(lanyard, envFile)
-	if err != nil {
-		t.Fatal(err)
-	}
+	run, envFile := oldMSAL(t)
 	env, err := environment.Read(envFile)
 	if err != nil {
 		t.Fatal(err)
 	}
 	certificate, key := clientCertificate(t)
-	cmd := exec.CommandContext(testContext(t), "/usr/bin/python3", "-c", `
+	run(`
 import os, sys, requests
 from azure.identity import CertificateCredential, ClientSecretCredential
 graph, file, key = sys.argv[1:]
@@ -178,13 +161,6 @@ for chain in (False, True):
     credential = CertificateCredential(tenant, app["appId"], certificate_path=file, send_certificate_chain=chain)
     print(len(credential.get_token("https://vault.azure.net/.default").token))`,
 		env.Endpoints.Graph, certificateFile(t, certificate, key), base64.StdEncoding.EncodeToString(certificate.Raw))
-	cmd.Env = os.Environ()
-	for name, value := range vars {
-		cmd.Env = append(cmd.Env, name+"="+value)
-	}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
 }
 
 // TestFlexibleFederatedCredential: one credential with an expression stands for

@@ -52,17 +52,8 @@ func (ns namespace) command(args ...string) []string {
 // and become the machine's identity.
 func TestIMDS(t *testing.T) {
 	ns := newNamespace(t)
-	lanyard, data := filepath.Join(world.bin, "lanyard"), filepath.Join(t.TempDir(), "data")
-	stop, err := upBy(ns.command(lanyard), data, "--imds", "169.254.169.254:80", "--imds-identity", "reader")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := stop(); err != nil {
-			t.Error(err)
-		}
-	}()
-	vars, err := variables(lanyard, filepath.Join(data, "env.json"))
+	envFile := ownCloud(t, ns.command(), "--imds", "169.254.169.254:80", "--imds-identity", "reader")
+	vars, err := variables(filepath.Join(world.bin, "lanyard"), envFile)
 	if err != nil {
 		t.Fatal(err)
 	}

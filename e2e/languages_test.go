@@ -138,32 +138,34 @@ func TestLanguages(t *testing.T) {
 // asks login.microsoftonline.com for the aliases of any authority: it works
 // where the operator has the cloud answer to that name too.
 func TestOldMSAL(t *testing.T) {
-	python := languages[slices.IndexFunc(languages, func(l language) bool { return l.name == "Python" })]
-	python.available(t)
-	lanyard, data := filepath.Join(world.bin, "lanyard"), filepath.Join(t.TempDir(), "data")
-	stop, err := up(lanyard, data, "--aliases", "login-us.microsoftonline.com,login.microsoftonline.com")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := stop(); err != nil {
-			t.Error(err)
-		}
-	}()
-	vars, err := variables(lanyard, filepath.Join(data, "env.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(testContext(t), "/usr/bin/python3", "-c", `
+	run, _ := oldMSAL(t)
+	run(`
 import os
 from azure.identity import ClientSecretCredential
 credential = ClientSecretCredential(os.environ["AZURE_TENANT_ID"], os.environ["AZURE_CLIENT_ID"], os.environ["AZURE_CLIENT_SECRET"])
 print(len(credential.get_token("https://vault.azure.net/.default").token))`)
-	cmd.Env = os.Environ()
-	for name, value := range vars {
-		cmd.Env = append(cmd.Env, name+"="+value)
+}
+
+// oldMSAL runs a cloud that answers to login.microsoftonline.com too, and gives what
+// runs a program of Debian's Python against it, and the cloud's environment file.
+func oldMSAL(t *testing.T) (run func(program string, args ...string), envFile string) {
+	t.Helper()
+	python := languages[slices.IndexFunc(languages, func(l language) bool { return l.name == "Python" })]
+	python.available(t)
+	envFile = ownCloud(t, nil, "--aliases", "login-us.microsoftonline.com,login.microsoftonline.com")
+	vars, err := variables(filepath.Join(world.bin, "lanyard"), envFile)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	return func(program string, args ...string) {
+		t.Helper()
+		cmd := exec.CommandContext(testContext(t), "/usr/bin/python3", append([]string{"-c", program}, args...)...)
+		cmd.Env = os.Environ()
+		for name, value := range vars {
+			cmd.Env = append(cmd.Env, name+"="+value)
+		}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}, envFile
 }

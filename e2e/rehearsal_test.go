@@ -43,22 +43,13 @@ type rehearsal struct {
 
 func newRehearsal(t *testing.T, flags ...string) *rehearsal {
 	t.Helper()
-	dir := t.TempDir()
-	issuerCA := filepath.Join(dir, "issuer-ca.pem")
+	issuerCA := filepath.Join(t.TempDir(), "issuer-ca.pem")
 	if err := os.WriteFile(issuerCA, world.cluster.certificate, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	flags = append(flags, "--clock", "--issuer-allow", "127.0.0.1/32", "--issuer-ca", issuerCA)
-	stop, err := up(filepath.Join(world.bin, "lanyard"), filepath.Join(dir, "data"), flags...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	r := &rehearsal{envFile: filepath.Join(dir, "data", "env.json")}
+	r := &rehearsal{envFile: ownCloud(t, nil, flags...)}
+	var err error
 	if r.File, err = environment.Read(r.envFile); err != nil {
 		t.Fatal(err)
 	}

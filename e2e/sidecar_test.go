@@ -26,14 +26,24 @@ import (
 // where run is not empty, and gives its address.
 func startSidecar(t *testing.T, run []string, variables ...string) string {
 	t.Helper()
-	if err := build("..", world.bin, "./cmd/lanyard-agent"); err != nil {
-		t.Fatal(err)
-	}
 	port := "0"
 	if len(run) > 0 {
 		port = "8000" // nobody else's, in a namespace
 	}
-	args := append(slices.Clone(run), filepath.Join(world.bin, "lanyard-agent"), "proxy", "--proxy-port", port, "--log-level", "debug")
+	line := startAgent(t, run, variables, "proxy", "--proxy-port", port, "--log-level", "debug")
+	return strings.TrimSpace(strings.TrimPrefix(line, "proxy "))
+}
+
+// startAgent runs a role of the agent until the test ends, by another command where
+// run is not empty, with variables beside this process's; and gives its first line.
+// It must stop cleanly, and log no token.
+func startAgent(t *testing.T, run, variables []string, args ...string) string {
+	t.Helper()
+	if err := build("..", world.bin, "./cmd/lanyard-agent"); err != nil {
+		t.Fatal(err)
+	}
+	role := args[0]
+	args = slices.Concat(run, []string{filepath.Join(world.bin, "lanyard-agent")}, args)
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "AZURE_CLIENT_") }), variables...)
 	var logs bytes.Buffer
@@ -48,17 +58,17 @@ func startSidecar(t *testing.T, run []string, variables ...string) string {
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		if err := cmd.Wait(); err != nil {
-			t.Errorf("the proxy did not stop cleanly: %v\n%s", err, &logs)
+			t.Errorf("%s did not stop cleanly: %v\n%s", role, err, &logs)
 		}
 		if strings.Contains(logs.String(), "eyJ") {
-			t.Error("the proxy's log holds a token")
+			t.Errorf("the log of %s holds a token", role)
 		}
 	})
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	if err != nil {
-		t.Fatalf("%v\n%s", err, &logs)
+		t.Fatalf("%s said nothing: %v", role, err)
 	}
-	return strings.TrimSpace(strings.TrimPrefix(line, "proxy "))
+	return line
 }
 
 // inside runs f on a thread in the namespace: what f listens on and connects to is
