@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -229,6 +230,7 @@ func TestZapToSlog(t *testing.T) {
 	l.Warnw("careful", "n", 1)
 	l.With("member", "m").Errorw("broken", "error", errors.New("why"))
 	l.Warnw("simple token is not cryptographically signed")
+	l.Warnw("not done", "error", fmt.Errorf("asking: %w", context.Canceled))
 	want := "level=WARN msg=careful component=etcd n=1\nlevel=ERROR msg=broken component=etcd member=m error=why\n"
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Error(diff)

@@ -47,7 +47,7 @@ func (c slogCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	if e.Level >= zapcore.ErrorLevel {
 		level = slog.LevelError
 	}
-	if isExpected(e.Message) {
+	if isExpected(e.Message) || level == slog.LevelWarn && isStop(fields) {
 		level = slog.LevelDebug
 	}
 	c.log.LogAttrs(context.Background(), level, e.Message, attrs(fields)...) //nolint:sloglint // the message is etcd's
@@ -73,6 +73,15 @@ var expected = []string{
 
 func isExpected(message string) bool {
 	return slices.ContainsFunc(expected, func(part string) bool { return strings.Contains(message, part) })
+}
+
+// isStop tells that what is complained of was told to end, as a member is that is
+// stopped while it starts.
+func isStop(fields []zapcore.Field) bool {
+	return slices.ContainsFunc(fields, func(f zapcore.Field) bool {
+		err, ok := f.Interface.(error)
+		return ok && errors.Is(err, context.Canceled)
+	})
 }
 
 // failureHook is what etcd's fatal and panicking log entries do, once written.
