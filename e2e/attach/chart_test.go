@@ -72,23 +72,30 @@ func TestHelmLint(t *testing.T) {
 	}
 }
 
+// render gives what attach would install with the values of a file.
+func render(t *testing.T, file string) string {
+	t.Helper()
+	values, err := attach.ReadValues([]string{file}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	install, err := attach.Prepare(attach.Attachment{Namespace: namespace, Values: values}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rendered, err := install.YAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(rendered)
+}
+
 // TestHelmRendersTheSame: attach renders the chart without Helm's engine; what
 // comes out is the same.
 func TestHelmRendersTheSame(t *testing.T) {
 	for _, file := range valuesFiles(t) {
-		values, err := attach.ReadValues([]string{file}, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		install, err := attach.Prepare(attach.Attachment{Namespace: namespace, Values: values}, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		rendered, err := install.YAML()
-		if err != nil {
-			t.Fatal(err)
-		}
-		ours := objects(t, strings.ReplaceAll(string(rendered), "app.kubernetes.io/managed-by: lanyard", "app.kubernetes.io/managed-by: Helm"))
+		rendered := render(t, file)
+		ours := objects(t, strings.ReplaceAll(rendered, "app.kubernetes.io/managed-by: lanyard", "app.kubernetes.io/managed-by: Helm"))
 		// What attach has beside the chart.
 		for _, name := range []string{"Namespace/" + namespace, "Secret/lanyard-attachment"} {
 			if ours[name] == nil {
@@ -107,19 +114,8 @@ func TestHelmRendersTheSame(t *testing.T) {
 func TestObjectsAreStrictlyValid(t *testing.T) {
 	decoder := serializer.NewCodecFactory(scheme.Scheme, serializer.EnableStrict).UniversalDeserializer()
 	for _, file := range valuesFiles(t) {
-		values, err := attach.ReadValues([]string{file}, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		install, err := attach.Prepare(attach.Attachment{Namespace: namespace, Values: values}, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		rendered, err := install.YAML()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for document := range strings.SplitSeq("\n"+string(rendered), "\n---\n") {
+		rendered := render(t, file)
+		for document := range strings.SplitSeq("\n"+rendered, "\n---\n") {
 			if strings.TrimSpace(document) == "" || strings.Contains(document, "kind: ServiceMonitor") {
 				continue // of the Prometheus operator, whose types are not here
 			}

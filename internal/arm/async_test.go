@@ -85,14 +85,8 @@ func jobPath(name string) string { return groupPath("rg") + "/providers/Test.Slo
 const jobBody = `{"location":"westeurope"}`
 
 func TestAsyncPut(t *testing.T) {
-	gate := newGate()
+	s, gate := heldAt("put", 3)
 	defer gate.open()
-	s := &slow{before: func(_ string, step int) error {
-		if step == 3 {
-			gate.wait()
-		}
-		return nil
-	}}
 	w := newWorld(t, s.types()...)
 	w.group("rg")
 	created := w.want(http.StatusCreated, http.MethodPut, jobPath("one")+version, jobBody)
@@ -148,9 +142,34 @@ func TestAsyncFailure(t *testing.T) {
 	}
 	s.before = nil
 	w.want(http.StatusOK, http.MethodPut, jobPath("one")+version, jobBody)
-	w.Eventually("the second attempt", func() bool {
-		return w.want(http.StatusOK, http.MethodGet, jobPath("one")+version, "").property("provisioningState") == Succeeded
-	})
+	w.Eventually("the second attempt", w.succeeded("one"))
+}
+
+// heldAt gives a type that waits in a step of an operation of the kind until the
+// gate opens.
+func heldAt(kind string, step int) (*slow, *gate) {
+	gate := newGate()
+	return &slow{before: func(k string, at int) error {
+		if k == kind && at == step {
+			gate.wait()
+		}
+		return nil
+	}}, gate
+}
+
+// job makes a job in the group rg, and waits until it is there.
+func (w *world) job(name string) {
+	w.TB.Helper()
+	w.group("rg")
+	w.want(http.StatusCreated, http.MethodPut, jobPath(name)+version, jobBody)
+	w.Eventually("the job", w.succeeded(name))
+}
+
+// succeeded tells whether the job is there.
+func (w *world) succeeded(name string) func() bool {
+	return func() bool {
+		return w.want(http.StatusOK, http.MethodGet, jobPath(name)+version, "").property("provisioningState") == Succeeded
+	}
 }
 
 // What isn't the operation's own fault is tried again.
@@ -163,28 +182,14 @@ func TestAsyncRetries(t *testing.T) {
 		return nil
 	}}
 	w := newWorld(t, s.types()...)
-	w.group("rg")
-	w.want(http.StatusCreated, http.MethodPut, jobPath("one")+version, jobBody)
-	w.Eventually("the job", func() bool {
-		return w.want(http.StatusOK, http.MethodGet, jobPath("one")+version, "").property("provisioningState") == Succeeded
-	})
+	w.job("one")
 }
 
 func TestAsyncDelete(t *testing.T) {
-	gate := newGate()
+	s, gate := heldAt("delete", 2)
 	defer gate.open()
-	s := &slow{before: func(kind string, step int) error {
-		if kind == "delete" && step == 2 {
-			gate.wait()
-		}
-		return nil
-	}}
 	w := newWorld(t, s.types()...)
-	w.group("rg")
-	w.want(http.StatusCreated, http.MethodPut, jobPath("one")+version, jobBody)
-	w.Eventually("the job", func() bool {
-		return w.want(http.StatusOK, http.MethodGet, jobPath("one")+version, "").property("provisioningState") == Succeeded
-	})
+	w.job("one")
 	first := w.want(http.StatusAccepted, http.MethodDelete, jobPath("one")+version, "")
 	again := w.want(http.StatusAccepted, http.MethodDelete, jobPath("one")+version, "")
 	location := first.Header.Get("Location")
@@ -210,14 +215,8 @@ func TestAsyncDelete(t *testing.T) {
 
 // Deleting takes a resource from the operation that is making it.
 func TestDeleteAbandonsPut(t *testing.T) {
-	gate := newGate()
+	s, gate := heldAt("put", 2)
 	defer gate.open()
-	s := &slow{before: func(kind string, step int) error {
-		if kind == "put" && step == 2 {
-			gate.wait()
-		}
-		return nil
-	}}
 	w := newWorld(t, s.types()...)
 	w.group("rg")
 	put := w.want(http.StatusCreated, http.MethodPut, jobPath("one")+version, jobBody).Header.Get("Azure-AsyncOperation")
@@ -235,11 +234,7 @@ func TestDeleteAbandonsPut(t *testing.T) {
 func TestAsyncAction(t *testing.T) {
 	s := &slow{}
 	w := newWorld(t, s.types()...)
-	w.group("rg")
-	w.want(http.StatusCreated, http.MethodPut, jobPath("one")+version, jobBody)
-	w.Eventually("the job", func() bool {
-		return w.want(http.StatusOK, http.MethodGet, jobPath("one")+version, "").property("provisioningState") == Succeeded
-	})
+	w.job("one")
 	if got := w.owner(http.MethodPost, jobPath("one")+"/work"+version, ""); got.Status != http.StatusBadRequest || got.ErrorCode() != "NothingToDo" {
 		t.Errorf("refused with %d %s", got.Status, got.Body)
 	}
@@ -330,16 +325,11 @@ func TestOneWorkerAtATime(t *testing.T) {
 		cloudtest.Must(t, <-stopped)
 	}()
 	w.want(http.StatusCreated, http.MethodPut, jobPath("one")+version, jobBody)
-	succeeded := func(name string) func() bool {
-		return func() bool {
-			return w.want(http.StatusOK, http.MethodGet, jobPath(name)+version, "").property("provisioningState") == Succeeded
-		}
-	}
-	w.Eventually("the first job", succeeded("one"))
+	w.Eventually("the first job", w.succeeded("one"))
 	w.stop()
 	<-w.ended
 	w.want(http.StatusCreated, http.MethodPut, jobPath("two")+version, jobBody)
-	w.Eventually("the second job", succeeded("two"))
+	w.Eventually("the second job", w.succeeded("two"))
 	if most.Load() != 1 || total.Load() != 6 {
 		t.Errorf("%d steps, at most %d at once; want 6 and 1", total.Load(), most.Load())
 	}

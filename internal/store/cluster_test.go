@@ -18,8 +18,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -125,28 +125,7 @@ func TestReplicasSeeEachOther(t *testing.T) {
 func TestReplicasLoseNothing(t *testing.T) {
 	srv := startServer(t)
 	stores := []*Store{open(t, srv.at), open(t, srv.at)}
-	const each = 30
-	var wg sync.WaitGroup
-	for i := range 6 {
-		wg.Go(func() {
-			for range each {
-				_, err := stores[i%2].Update(t.Context(), func(tx *Tx) error {
-					n, _, err := GetJSON[int](tx, "n")
-					if err != nil && !errors.Is(err, ErrNotFound) {
-						return err
-					}
-					return PutJSON(tx, "n", n+1)
-				})
-				if err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	if e, err := stores[0].Get(t.Context(), "n"); err != nil || string(e.Value) != fmt.Sprint(6*each) {
-		t.Errorf("%s, %v", e.Value, err)
-	}
+	wantIncrements(t, 30, slices.Repeat(stores, 3)...)
 }
 
 func TestReplicasExcludeEachOther(t *testing.T) {

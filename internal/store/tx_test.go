@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -287,10 +288,15 @@ func TestJSON(t *testing.T) {
 }
 
 func TestConcurrentIncrementsLoseNothing(t *testing.T) {
-	s := open(t)
-	const workers, each = 16, 25
+	wantIncrements(t, 25, slices.Repeat([]*Store{open(t)}, 16)...)
+}
+
+// wantIncrements has each of the stores, which are one by any number of ways, add
+// to the same number so often, all at once.
+func wantIncrements(t *testing.T, each int, stores ...*Store) {
+	t.Helper()
 	var wg sync.WaitGroup
-	for range workers {
+	for _, s := range stores {
 		wg.Go(func() {
 			for range each {
 				_, err := s.Update(t.Context(), func(tx *Tx) error {
@@ -307,7 +313,7 @@ func TestConcurrentIncrementsLoseNothing(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if e, err := s.Get(t.Context(), "n"); err != nil || string(e.Value) != fmt.Sprint(workers*each) {
+	if e, err := stores[0].Get(t.Context(), "n"); err != nil || string(e.Value) != fmt.Sprint(len(stores)*each) {
 		t.Errorf("%s, %v", e.Value, err)
 	}
 }
