@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,14 +42,7 @@ func getToken(ctx context.Context, env server.Environment, r tokenRequest) (stri
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	resp, err := client.Do(req)
 	if err != nil {
-		if _, ok := errors.AsType[*net.OpError](err); ok {
-			return "", fmt.Errorf("no cloud answers at %s: start it with `lanyard up`: %w", env.DialAddress(), err)
-		}
-		if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-			return "", fmt.Errorf("what answers at %s is not the cloud of the environment file, by the authority %s: "+
-				"name the file that this cloud wrote, with --env-file or LANYARD_ENV_FILE: %w", env.DialAddress(), env.CAFile, err)
-		}
-		return "", err
+		return "", notReached(env, err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
@@ -67,4 +61,21 @@ func getToken(ctx context.Context, env server.Environment, r tokenRequest) (stri
 		return "", fmt.Errorf("the token service refused (%s, %s): %s", resp.Status, answer.Error, answer.Description)
 	}
 	return answer.AccessToken, nil
+}
+
+// notReached says why a request did not reach the cloud of an environment file, and
+// what to do about it.
+func notReached(env server.Environment, err error) error {
+	at := env.DialAddress()
+	if _, ok := errors.AsType[*net.OpError](err); ok {
+		return fmt.Errorf("no cloud answers at %s: start it with `lanyard up`: %w", at, err)
+	}
+	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
+		return fmt.Errorf("the certificate of the cloud at %s has ended, or this machine's clock is wrong: %w", at, err)
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return fmt.Errorf("what answers at %s is not the cloud of the environment file, by the authority %s: "+
+			"name the file that this cloud wrote, with --env-file or LANYARD_ENV_FILE: %w", at, env.CAFile, err)
+	}
+	return err
 }
