@@ -32,6 +32,12 @@ func TestRun(t *testing.T) {
 		{"a failure", "fail", ExitFailure, "", "program: it is broken\n"},
 		{"a code of its own", "exit", 42, "", ""},
 		{"help", "", ExitOK, "It does things\n", ""},
+		{"help of a command", "help do", ExitOK, "Usage:\n  program do WHAT [WHEN] [flags]\n", ""},
+		{"help of help", "help help", ExitOK, "Help provides help", ""},
+		{"help of an unknown command", "help fial", ExitUsage, "", "program: unknown command \"fial\" (did you mean fail?)\n"},
+		{"help of more than a command", "help do it", ExitUsage, "", "program: unknown command \"it\"\n"},
+		{"completion of an unknown shell", "completion bahs", ExitUsage, "", "program: unknown command \"bahs\" (did you mean bash?)\nRun \"program completion --help\""},
+		{"completion", "completion bash", ExitOK, "# bash completion", ""},
 		{"the version", "version", ExitOK, "program ", ""},
 		{"the version as json", "version -o json", ExitOK, "{\n  \"goVersion\": \"go1.", ""},
 	} {

@@ -51,6 +51,7 @@ func Main(root *cobra.Command) int {
 func Run(ctx context.Context, root *cobra.Command) int {
 	root.SilenceUsage, root.SilenceErrors = true, true
 	root.SetFlagErrorFunc(flagError)
+	defaults(root)
 	command, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return ExitOK
