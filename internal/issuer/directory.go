@@ -190,9 +190,14 @@ func (d *Directory) write(public token.VerificationKey, private []byte) error {
 func (d *Directory) State() (State, error) {
 	s, exists, err := d.read()
 	if err == nil && !exists {
-		return s, fmt.Errorf("the directory %s holds no keys of an issuer: begin with init", d.path)
+		return s, d.notBegun()
 	}
 	return s, err
+}
+
+// notBegun is the error of every step before the first.
+func (d *Directory) notBegun() error {
+	return fmt.Errorf("the directory %s holds no keys of an issuer: begin with init", d.path)
 }
 
 func (d *Directory) read() (s State, exists bool, err error) {
@@ -214,7 +219,9 @@ func (d *Directory) read() (s State, exists bool, err error) {
 
 // change takes one step, alone.
 func (d *Directory) change(step func(s State, exists bool) (State, error)) (State, error) {
-	if _, err := os.Stat(d.path); err != nil {
+	if _, err := os.Stat(d.path); errors.Is(err, fs.ErrNotExist) {
+		return State{}, d.notBegun()
+	} else if err != nil {
 		return State{}, fmt.Errorf("the directory of keys: %w", err)
 	}
 	unlock, err := lockedfile.MutexAt(filepath.Join(d.path, lockName)).Lock()
@@ -241,7 +248,7 @@ func (d *Directory) change(step func(s State, exists bool) (State, error)) (Stat
 func (d *Directory) step(step func(s State) (State, error)) (State, error) {
 	return d.change(func(s State, exists bool) (State, error) {
 		if !exists {
-			return s, fmt.Errorf("the directory %s holds no keys of an issuer: begin with init", d.path)
+			return s, d.notBegun()
 		}
 		return step(s)
 	})

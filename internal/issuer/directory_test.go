@@ -61,7 +61,7 @@ func TestDirectoryRotation(t *testing.T) {
 	_, err := d.State()
 	wantError(t, err, "begin with init")
 	_, err = d.Prepare(0)
-	wantError(t, err, "no such file")
+	wantError(t, err, "begin with init")
 
 	s, err := d.Init(InitOptions{Issuer: issuerURL})
 	s = try(t, s, err)
