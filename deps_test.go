@@ -20,6 +20,7 @@ var order = []string{
 	"internal/standin",
 	"internal/azure",
 	"internal/channel",
+	"internal/channel/channeltest",
 	"internal/trust",
 	"apis/aadpodidentity/v1",
 	"internal/podidentity",
@@ -64,7 +65,7 @@ var (
 )
 
 // testOnly are imported by tests alone, and by none of the product.
-var testOnly = []string{"internal/standin", "internal/cloudtest"}
+var testOnly = []string{"internal/standin", "internal/channel/channeltest", "internal/cloudtest"}
 
 // planes may not import each other, whatever their order: what one needs of
 // another comes through a small interface that internal/server fills.

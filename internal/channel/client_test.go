@@ -1,7 +1,6 @@
 package channel_test
 
 import (
-	"context"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
@@ -18,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/lanyard-id/lanyard/internal/channel"
+	"github.com/lanyard-id/lanyard/internal/channel/channeltest"
 )
 
 const clusterID = "11111111-2222-3333-4444-555555555555"
@@ -135,38 +135,13 @@ func (c *fakeCloud) start(t *testing.T, adjust func(*channel.ClientConfig)) (*ch
 	if adjust != nil {
 		adjust(&cfg)
 	}
-	client, err := channel.NewClient(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() { client.Run(ctx); close(done) }()
-	t.Cleanup(func() { cancel(); <-done })
-	return client, file
+	return channeltest.Run(t, cfg), file
 }
 
 func writeToken(t *testing.T, file, token string) {
 	t.Helper()
 	if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// until waits for a condition on the state.
-func until(t *testing.T, s *channel.State, what string, holds func() bool) {
-	t.Helper()
-	deadline := time.After(time.Minute)
-	for {
-		changed := s.Changed()
-		if holds() {
-			return
-		}
-		select {
-		case <-changed:
-		case <-deadline:
-			t.Fatalf("it never came to be that %s", what)
-		}
 	}
 }
 
@@ -213,7 +188,7 @@ func TestStateFollowsStream(t *testing.T) {
 		t.Fatal("half a state is shown")
 	}
 	s.send(t, synced(5))
-	until(t, state, "the state is synced", state.Synced)
+	channeltest.Until(t, state, "the state is synced", state.Synced)
 	if diff := cmp.Diff([]string{"a", "f"}, ids(state.Credentials("App-1", "ns:a"))); diff != "" {
 		t.Error(diff)
 	}
@@ -228,7 +203,7 @@ func TestStateFollowsStream(t *testing.T) {
 	}
 
 	s.send(t, gone("a"), channel.Change{Kind: "unheardOf"}, credential("b", "app-1", "ns:c"), synced(6))
-	until(t, state, "a is revoked", func() bool { return len(state.Credentials("app-1", "ns:a")) == 1 })
+	channeltest.Until(t, state, "a is revoked", func() bool { return len(state.Credentials("app-1", "ns:a")) == 1 })
 	if diff := cmp.Diff([]string{"b", "f"}, ids(state.Credentials("app-1", "ns:c"))); diff != "" {
 		t.Error(diff)
 	}
@@ -247,7 +222,7 @@ func TestClientResumes(t *testing.T) {
 		t.Fatalf("the first stream: %q %q", s.query, s.token)
 	}
 	s.send(t, reset("h1"), cluster(), credential("a", "app", "ns:a"), synced(5))
-	until(t, state, "the state is synced", state.Synced)
+	channeltest.Until(t, state, "the state is synced", state.Synced)
 	// Half a group, then the end: nothing of it counts.
 	s.send(t, gone("a"))
 	writeToken(t, file, "second")
@@ -264,7 +239,7 @@ func TestClientResumes(t *testing.T) {
 		t.Fatal("half a group of changes was taken, or the state was lost with the stream")
 	}
 	s.send(t, gone("a"), synced(9))
-	until(t, state, "a is revoked", func() bool { return len(state.Credentials("app", "ns:a")) == 0 })
+	channeltest.Until(t, state, "a is revoked", func() bool { return len(state.Credentials("app", "ns:a")) == 0 })
 	if n, live := state.Stream(); n != 2 || !live {
 		t.Errorf("in the second stream: stream %d, live %v", n, live)
 	}
@@ -276,7 +251,7 @@ func TestClientResumes(t *testing.T) {
 		t.Fatalf("the third stream: %q", s.query)
 	}
 	s.send(t, reset("h2"), cluster(), credential("b", "app", "ns:b"), synced(2))
-	until(t, state, "b is there", func() bool { return len(state.Credentials("app", "ns:b")) == 1 })
+	channeltest.Until(t, state, "b is there", func() bool { return len(state.Credentials("app", "ns:b")) == 1 })
 	s.end()
 	if s = cloud.next(t); s.query != "history=h2&revision=2" {
 		t.Fatalf("the fourth stream: %q", s.query)
@@ -314,7 +289,7 @@ func TestRefusalVoidsState(t *testing.T) {
 		state := client.State()
 		s := cloud.next(t)
 		s.send(t, reset("h"), cluster(), synced(1))
-		until(t, state, "the state is synced", state.Synced)
+		channeltest.Until(t, state, "the state is synced", state.Synced)
 		s.end()
 		cloud.next(t).refuse(http.StatusServiceUnavailable, "Busy")
 		s = cloud.next(t)
@@ -322,7 +297,7 @@ func TestRefusalVoidsState(t *testing.T) {
 			t.Fatal("a cloud that is busy made the state void")
 		}
 		s.refuse(status, "Gone")
-		until(t, state, "the state is void", func() bool { return !state.Synced() })
+		channeltest.Until(t, state, "the state is void", func() bool { return !state.Synced() })
 		if s = cloud.next(t); s.query != "" {
 			t.Fatalf("after a refusal the stream begins anew, not at %q", s.query)
 		}
@@ -342,7 +317,7 @@ func TestBrokenStreamIsNotBelieved(t *testing.T) {
 			s := cloud.next(t)
 			if name != "changes without a reset" {
 				s.send(t, reset("h"), cluster(), credential("a", "app", "ns:a"), synced(5))
-				until(t, client.State(), "the state is synced", client.State().Synced)
+				channeltest.Until(t, client.State(), "the state is synced", client.State().Synced)
 			}
 			s.send(t, bad...)
 			if s = cloud.next(t); s.query != "" {

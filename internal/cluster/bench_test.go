@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/lanyard-id/lanyard/internal/channel"
+	"github.com/lanyard-id/lanyard/internal/channel/channeltest"
 	"github.com/lanyard-id/lanyard/internal/cloudtest"
 	"github.com/lanyard-id/lanyard/internal/cluster"
 	"github.com/lanyard-id/lanyard/internal/directory"
@@ -89,15 +90,15 @@ func BenchmarkRevocation(b *testing.B) {
 	w.serve()
 	key := signers[0]()
 	state := w.follow(c, w.token(c, key)).State()
-	w.until(state, "the agent is synced", state.Synced)
+	channeltest.Until(b, state, "the agent is synced", state.Synced)
 	told := func(want int) func() bool {
 		return func() bool { return len(state.Credentials(owner.AppID, subject)) == want }
 	}
 	for b.Loop() {
 		w.trust(cloudtest.TenantID, owner.ObjectID, "one", c.IssuerURL, subject)
-		w.until(state, "the credential is there", told(1))
+		channeltest.Until(b, state, "the credential is there", told(1))
 		w.revoke(owner)
-		w.until(state, "the credential is gone", told(0))
+		channeltest.Until(b, state, "the credential is gone", told(0))
 	}
 }
 

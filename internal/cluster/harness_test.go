@@ -27,6 +27,7 @@ import (
 
 	"github.com/lanyard-id/lanyard/internal/azure"
 	"github.com/lanyard-id/lanyard/internal/channel"
+	"github.com/lanyard-id/lanyard/internal/channel/channeltest"
 	"github.com/lanyard-id/lanyard/internal/cloudtest"
 	"github.com/lanyard-id/lanyard/internal/cluster"
 	"github.com/lanyard-id/lanyard/internal/directory"
@@ -219,33 +220,9 @@ func (w *world) tokenFile(raw string) string {
 // follow runs an agent's client until the test ends.
 func (w *world) follow(c cluster.Cluster, raw string) *channel.Client {
 	w.TB.Helper()
-	client, err := channel.NewClient(channel.ClientConfig{
+	return channeltest.Run(w.TB, channel.ClientConfig{
 		Endpoint: w.url, ClusterID: c.ID, TokenFile: w.tokenFile(raw), CAs: w.ca, Logger: w.Logger,
 	})
-	cloudtest.Must(w.TB, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { client.Run(ctx); close(done) }()
-	w.TB.Cleanup(func() { cancel(); <-done })
-	return client
-}
-
-// until waits for a condition on what an agent knows.
-func (w *world) until(s *channel.State, what string, holds func() bool) {
-	w.TB.Helper()
-	deadline := time.NewTimer(time.Minute)
-	defer deadline.Stop()
-	for {
-		changed := s.Changed()
-		if holds() {
-			return
-		}
-		select {
-		case <-changed:
-		case <-deadline.C:
-			w.TB.Fatalf("waited in vain until %s; log:\n%s", what, w.Log)
-		}
-	}
 }
 
 // ask sends a request to the plane of agents, without a network.

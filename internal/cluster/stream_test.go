@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lanyard-id/lanyard/internal/channel"
+	"github.com/lanyard-id/lanyard/internal/channel/channeltest"
 	"github.com/lanyard-id/lanyard/internal/cloudtest"
 	"github.com/lanyard-id/lanyard/internal/cluster"
 	"github.com/lanyard-id/lanyard/internal/directory"
@@ -40,7 +41,7 @@ func TestAgentsAreTold(t *testing.T) {
 
 	state := w.follow(c, w.token(c, key)).State()
 	has := func(p directory.Principal) bool { return len(state.Credentials(p.AppID, subject)) == 1 }
-	w.until(state, "the state is synced", state.Synced)
+	channeltest.Until(t, state, "the state is synced", state.Synced)
 	got, _ := state.Cluster()
 	want := channel.Cluster{ID: c.ID, ResourceID: c.ResourceID, TenantID: c.TenantID, IssuerURL: c.IssuerURL, KeyIDs: []string{"one"}}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -54,33 +55,33 @@ func TestAgentsAreTold(t *testing.T) {
 	}
 
 	w.trust(cloudtest.OtherTenantID, app.ObjectID, "two", c.IssuerURL, subject)
-	w.until(state, "an application's credential comes", func() bool { return has(sp) && state.TenantKnown(cloudtest.OtherTenantID) })
+	channeltest.Until(t, state, "an application's credential comes", func() bool { return has(sp) && state.TenantKnown(cloudtest.OtherTenantID) })
 	enabled := func(tenant, id string, disabled bool) {
 		w.Update(func(tx *store.Tx) error { return w.Directory.SetDisabled(tx, tenant, id, disabled) })
 	}
 	enabled(cloudtest.OtherTenantID, sp.ObjectID, true)
-	w.until(state, "the service principal is disabled", func() bool { return !has(sp) })
+	channeltest.Until(t, state, "the service principal is disabled", func() bool { return !has(sp) })
 	enabled(cloudtest.OtherTenantID, sp.ObjectID, false)
-	w.until(state, "it is enabled again", func() bool { return has(sp) })
+	channeltest.Until(t, state, "it is enabled again", func() bool { return has(sp) })
 	w.Update(func(tx *store.Tx) error { return w.Directory.DeletePrincipal(tx, cloudtest.OtherTenantID, sp.ObjectID) })
-	w.until(state, "the application is deleted", func() bool { return !has(sp) && !state.TenantKnown(cloudtest.OtherTenantID) })
+	channeltest.Until(t, state, "the application is deleted", func() bool { return !has(sp) && !state.TenantKnown(cloudtest.OtherTenantID) })
 
 	w.trust(cloudtest.TenantID, orders.ObjectID, "one", other.IssuerURL, subject+"-2")
-	w.until(state, "the credential trusts another cluster", func() bool { return !has(orders) })
+	channeltest.Until(t, state, "the credential trusts another cluster", func() bool { return !has(orders) })
 	w.trust(cloudtest.TenantID, orders.ObjectID, "one", c.IssuerURL, subject)
-	w.until(state, "it trusts this one again", func() bool { return has(orders) })
+	channeltest.Until(t, state, "it trusts this one again", func() bool { return has(orders) })
 	w.Update(func(tx *store.Tx) error {
 		_, err := w.Directory.DeleteFederatedCredential(tx, cloudtest.TenantID, orders.ObjectID, "one")
 		return err
 	})
-	w.until(state, "it is deleted", func() bool { return !has(orders) })
+	channeltest.Until(t, state, "it is deleted", func() bool { return !has(orders) })
 	w.enroll(c, []string{agentSubject}, key, signers[2]())
-	w.until(state, "a key is added", func() bool {
+	channeltest.Until(t, state, "a key is added", func() bool {
 		now, _ := state.Cluster()
 		return slices.Equal(now.KeyIDs, []string{"one", "three"})
 	})
 	w.Update(func(tx *store.Tx) error { return w.clusters.Delete(tx, c.ID) })
-	w.until(state, "the cluster is deleted", func() bool { return !state.Synced() })
+	channeltest.Until(t, state, "the cluster is deleted", func() bool { return !state.Synced() })
 }
 
 // TestStreamOutlivesRequests: neither of the server's times for a request ends a
@@ -310,14 +311,14 @@ func TestClusterComesBack(t *testing.T) {
 	key := signers[0]()
 	c := w.attached("east", key)
 	state := w.follow(c, w.token(c, key)).State()
-	w.until(state, "the state is synced", state.Synced)
+	channeltest.Until(t, state, "the state is synced", state.Synced)
 	off := c
 	off.IssuerEnabled = false
 	for range 3 {
 		w.Update(func(tx *store.Tx) error { _, err := w.clusters.Put(tx, off); return err })
-		w.until(state, "the agent is refused", func() bool { return !state.Synced() })
+		channeltest.Until(t, state, "the agent is refused", func() bool { return !state.Synced() })
 		w.Update(func(tx *store.Tx) error { _, err := w.clusters.Put(tx, c); return err })
-		w.until(state, "the agent is back", state.Synced)
+		channeltest.Until(t, state, "the agent is back", state.Synced)
 	}
 }
 
@@ -337,9 +338,9 @@ func TestReplicas(t *testing.T) {
 	raw := w.token(c, key)
 	orders := w.identity(cloudtest.TenantID, "orders")
 	state := second.follow(c, raw).State()
-	second.until(state, "the state is synced", state.Synced)
+	channeltest.Until(t, state, "the state is synced", state.Synced)
 	w.trust(cloudtest.TenantID, orders.ObjectID, "one", c.IssuerURL, subject)
-	second.until(state, "the credential comes", func() bool { return len(state.Credentials(orders.AppID, subject)) == 1 })
+	channeltest.Until(t, state, "the credential comes", func() bool { return len(state.Credentials(orders.AppID, subject)) == 1 })
 
 	s := w.stream(c, raw, "")
 	reset, _ := s.next()

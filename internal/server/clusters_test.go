@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/lanyard-id/lanyard/internal/channel"
+	"github.com/lanyard-id/lanyard/internal/channel/channeltest"
 	"github.com/lanyard-id/lanyard/internal/store"
 )
 
@@ -106,38 +107,12 @@ func (c *attached) agent(r *running) *channel.State {
 	if err := os.WriteFile(file, []byte(c.token(c.issuer, agentSubject, channel.Audience)), 0o600); err != nil {
 		c.t.Fatal(err)
 	}
-	client, err := channel.NewClient(channel.ClientConfig{
+	return channeltest.Run(c.t, channel.ClientConfig{
 		Endpoint: c.endpoint, ClusterID: c.id, TokenFile: file, CAs: pool,
 		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, network, r.Env().DialAddress())
 		},
-	})
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { client.Run(ctx); close(done) }()
-	c.t.Cleanup(func() { cancel(); <-done })
-	return client.State()
-}
-
-// until waits for a condition on what an agent knows.
-func until(t *testing.T, s *channel.State, what string, holds func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(time.Minute)
-	defer deadline.Stop()
-	for {
-		changed := s.Changed()
-		if holds() {
-			return
-		}
-		select {
-		case <-changed:
-		case <-deadline.C:
-			t.Fatalf("waited in vain until %s", what)
-		}
-	}
+	}).State()
 }
 
 // identity makes the identity "orders", and gives its client ID.
@@ -177,9 +152,9 @@ func TestAttachedCluster(t *testing.T) {
 	c, other := p.attach("east"), p.attach("west")
 	p.trust(&issuer{url: c.issuer}, workloadSubject)
 	state := c.agent(r)
-	until(t, state, "the agent is synced", state.Synced)
+	channeltest.Until(t, state, "the agent is synced", state.Synced)
 	followed := time.Now()
-	until(t, state, "the agent knows the credential", func() bool { return len(state.Credentials(clientID, workloadSubject)) == 1 })
+	channeltest.Until(t, state, "the agent knows the credential", func() bool { return len(state.Credentials(clientID, workloadSubject)) == 1 })
 
 	if a := p.exchange(clientID, c.workload()); a.get("access_token") == "" {
 		t.Fatalf("a workload's token: %d %s", a.status, a.text)
@@ -214,9 +189,9 @@ func TestAttachedCluster(t *testing.T) {
 	r = start(t, dir, configure)
 	p = r.party(t)
 	p.must(http.MethodDelete, p.scope()+"/resourceGroups/shop/providers/Microsoft.ManagedIdentity/userAssignedIdentities/orders/federatedIdentityCredentials/cluster"+identityVersion, "")
-	until(t, state, "the credential is revoked", func() bool { return len(state.Credentials(clientID, workloadSubject)) == 0 })
+	channeltest.Until(t, state, "the credential is revoked", func() bool { return len(state.Credentials(clientID, workloadSubject)) == 0 })
 	p.trust(&issuer{url: c.issuer}, workloadSubject)
-	until(t, state, "the credential is back", func() bool { return len(state.Credentials(clientID, workloadSubject)) == 1 })
+	channeltest.Until(t, state, "the credential is back", func() bool { return len(state.Credentials(clientID, workloadSubject)) == 1 })
 	if a := p.must(http.MethodGet, c.path+clusterVersion, ""); a.get("properties", "connectivityStatus") != "Connected" {
 		t.Errorf("the cluster is %s", a.text)
 	}
@@ -227,7 +202,7 @@ func TestAttachedCluster(t *testing.T) {
 	if a := p.send("", http.MethodGet, c.issuer+"openid/v1/jwks", ""); a.status != http.StatusNotFound {
 		t.Errorf("a deleted cluster's keys: %d %s", a.status, a.text)
 	}
-	until(t, state, "the agent is refused", func() bool { return !state.Synced() })
+	channeltest.Until(t, state, "the agent is refused", func() bool { return !state.Synced() })
 	// A new cluster of the same name is another one.
 	again := p.attach("east")
 	if again.issuer == c.issuer || again.id == c.id {
@@ -236,9 +211,9 @@ func TestAttachedCluster(t *testing.T) {
 	wantRefused(t, "a deleted cluster's token after a new cluster of its name", p.exchange(clientID, c.workload()), "90061")
 	// With its group a cluster ends too.
 	last := other.agent(r)
-	until(t, last, "the other agent is synced", last.Synced)
+	channeltest.Until(t, last, "the other agent is synced", last.Synced)
 	p.must(http.MethodDelete, p.scope()+"/resourceGroups/shop"+groupVersion, "")
-	until(t, last, "the other agent is refused", func() bool { return !last.Synced() })
+	channeltest.Until(t, last, "the other agent is refused", func() bool { return !last.Synced() })
 }
 
 // TestTrustedIssuerIsOfOneTenant: the keys that the operator gives for an issuer
@@ -304,9 +279,9 @@ func TestAgentsOfReplicas(t *testing.T) {
 	clientID := p.identity()
 	c := p.attach("east")
 	state := c.agent(two)
-	until(t, state, "the agent of the second replica is synced", state.Synced)
+	channeltest.Until(t, state, "the agent of the second replica is synced", state.Synced)
 	p.trust(&issuer{url: c.issuer}, workloadSubject)
-	until(t, state, "it knows what the first replica wrote", func() bool { return len(state.Credentials(clientID, workloadSubject)) == 1 })
+	channeltest.Until(t, state, "it knows what the first replica wrote", func() bool { return len(state.Credentials(clientID, workloadSubject)) == 1 })
 	p.must(http.MethodDelete, p.scope()+"/resourceGroups/shop/providers/Microsoft.ManagedIdentity/userAssignedIdentities/orders"+identityVersion, "")
-	until(t, state, "it knows that the identity is gone", func() bool { return len(state.Credentials(clientID, workloadSubject)) == 0 })
+	channeltest.Until(t, state, "it knows that the identity is gone", func() bool { return len(state.Credentials(clientID, workloadSubject)) == 0 })
 }
