@@ -170,7 +170,7 @@ func TestAgentsEndWithTheirCluster(t *testing.T) {
 		code   string
 	}{
 		{"deleted", func(c cluster.Cluster) {
-			w.Update(func(tx *store.Tx) error { return w.clusters.Delete(tx, c.ID) })
+			w.Update(func(tx *store.Tx) error { return w.clusters.Delete(tx, c.ID, c.ResourceID) })
 		}, 404, "ClusterNotFound"},
 		{"its issuer is disabled", func(c cluster.Cluster) {
 			put(c, func(c *cluster.Cluster) { c.IssuerEnabled = false })

@@ -75,7 +75,7 @@ func TestDocuments(t *testing.T) {
 		return err
 	})
 	w.document(http.MethodGet, discovery).Want(t, http.StatusOK)
-	w.Update(func(tx *store.Tx) error { return w.clusters.Delete(tx, c.ID) })
+	w.Update(func(tx *store.Tx) error { return w.clusters.Delete(tx, c.ID, c.ResourceID) })
 	if a := w.document(http.MethodGet, discovery); a.Status != http.StatusNotFound || a.ErrorCode() != "IssuerNotFound" {
 		t.Errorf("deleted: %d %s", a.Status, a.Body)
 	}
@@ -95,7 +95,7 @@ func TestIssuerIsTheClusters(t *testing.T) {
 		if len(keys) > 0 {
 			e.Keys = keySet(t, keys...)
 		}
-		return w.try(func(tx *store.Tx) error { _, err := w.clusters.Enroll(tx, c.ID, e); return err })
+		return w.try(func(tx *store.Tx) error { _, err := w.clusters.Enroll(tx, c.ID, c.ResourceID, e); return err })
 	}
 	for _, issuer := range []string{
 		"", "https://kubernetes.default.svc.cluster.local", victim.IssuerURL, strings.TrimSuffix(c.IssuerURL, "/"),
@@ -147,12 +147,28 @@ func TestIssuerIsTheClusters(t *testing.T) {
 		}
 		return err
 	})
+	// No other resource acts upon a cluster, even if it has its ID.
+	thief := w.attach("thief")
+	thief.ID = victim.ID
+	for what, act := range map[string]func(tx *store.Tx) error{
+		"put":    func(tx *store.Tx) error { _, err := w.clusters.Put(tx, thief); return err },
+		"delete": func(tx *store.Tx) error { return w.clusters.Delete(tx, thief.ID, thief.ResourceID) },
+		"enroll": func(tx *store.Tx) error {
+			e := cluster.Enrolment{Issuer: victim.IssuerURL, Keys: keySet(t, signers[1]()), AgentSubjects: []string{agentSubject}}
+			_, err := w.clusters.Enroll(tx, thief.ID, thief.ResourceID, e)
+			return err
+		},
+	} {
+		if err := w.try(act); err == nil || !strings.Contains(err.Error(), "not of "+thief.ResourceID) {
+			t.Errorf("%s by another resource: %v", what, err)
+		}
+	}
 	for _, subjects := range [][]string{
 		nil, {""}, {"system:serviceaccount:x"}, {"system:serviceaccount:x:y:z"}, {"system:serviceaccount::y"}, {"system:node:x"},
 		{"system:serviceaccount:X:y"}, {"system:serviceaccount:x:-"}, make([]string, 17),
 	} {
 		wantError(t, w.try(func(tx *store.Tx) error {
-			_, err := w.clusters.Enroll(tx, victim.ID, cluster.Enrolment{Issuer: victim.IssuerURL, Keys: keySet(t, signers[0]()), AgentSubjects: subjects})
+			_, err := w.clusters.Enroll(tx, victim.ID, victim.ResourceID, cluster.Enrolment{Issuer: victim.IssuerURL, Keys: keySet(t, signers[0]()), AgentSubjects: subjects})
 			return err
 		}), http.StatusBadRequest, "InvalidAgentSubjects")
 	}

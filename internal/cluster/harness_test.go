@@ -171,7 +171,7 @@ func (w *world) enroll(c cluster.Cluster, subjects []string, keys ...signer) clu
 	w.TB.Helper()
 	var e cluster.Enrolled
 	w.Update(func(tx *store.Tx) (err error) {
-		e, err = w.clusters.Enroll(tx, c.ID, cluster.Enrolment{Issuer: c.IssuerURL, Keys: keySet(w.TB, keys...), AgentSubjects: subjects})
+		e, err = w.clusters.Enroll(tx, c.ID, c.ResourceID, cluster.Enrolment{Issuer: c.IssuerURL, Keys: keySet(w.TB, keys...), AgentSubjects: subjects})
 		return err
 	})
 	return e

@@ -116,7 +116,7 @@ func TestKeyUploads(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := w.try(func(tx *store.Tx) error {
-				_, err := w.clusters.Enroll(tx, c.ID, cluster.Enrolment{Issuer: c.IssuerURL, Keys: json.RawMessage(keys), AgentSubjects: []string{agentSubject}})
+				_, err := w.clusters.Enroll(tx, c.ID, c.ResourceID, cluster.Enrolment{Issuer: c.IssuerURL, Keys: json.RawMessage(keys), AgentSubjects: []string{agentSubject}})
 				return err
 			})
 			wantError(t, err, http.StatusBadRequest, "InvalidKeys")
@@ -127,7 +127,7 @@ func TestKeyUploads(t *testing.T) {
 	mixed := set(token.VerificationKey{ID: "ec", Algorithm: "ES256", Public: curve.Public()},
 		token.VerificationKey{ID: "one", Algorithm: token.RS256, Public: one.key.Public()})
 	w.Update(func(tx *store.Tx) error {
-		e, err := w.clusters.Enroll(tx, c.ID, cluster.Enrolment{Issuer: c.IssuerURL, Keys: json.RawMessage(mixed), AgentSubjects: []string{agentSubject}})
+		e, err := w.clusters.Enroll(tx, c.ID, c.ResourceID, cluster.Enrolment{Issuer: c.IssuerURL, Keys: json.RawMessage(mixed), AgentSubjects: []string{agentSubject}})
 		if !slices.Equal(e.KeyIDs, []string{"one"}) || !slices.Equal(e.UnusableKeyIDs, []string{"ec"}) {
 			t.Errorf("enrolled %+v", e)
 		}
@@ -258,7 +258,7 @@ func FuzzKeyUpload(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, upload []byte) {
 		err := w.try(func(tx *store.Tx) error {
-			e, err := w.clusters.Enroll(tx, c.ID, cluster.Enrolment{Issuer: c.IssuerURL, Keys: upload, AgentSubjects: []string{agentSubject}})
+			e, err := w.clusters.Enroll(tx, c.ID, c.ResourceID, cluster.Enrolment{Issuer: c.IssuerURL, Keys: upload, AgentSubjects: []string{agentSubject}})
 			if err == nil && len(e.KeyIDs) == 0 {
 				t.Error("an upload without keys was taken")
 			}

@@ -28,20 +28,22 @@ func TestReportRaces(t *testing.T) {
 	keys, err := token.EncodeKeySet([]token.VerificationKey{public})
 	cloudtest.Must(t, err)
 	const subject, other = "system:serviceaccount:a:b", "system:serviceaccount:a:c"
-	enroll := func(id, issuer, subject string) {
+	enroll := func(made Cluster, issuer, subject string) {
 		w.Update(func(tx *store.Tx) error {
 			e := Enrolment{Issuer: issuer, AgentSubjects: []string{subject}}
 			if issuer != "https://self.example" {
 				e.Keys = keys
 			}
-			_, err := c.Enroll(tx, id, e)
+			_, err := c.Enroll(tx, made.ID, made.ResourceID, e)
 			return err
 		})
 	}
 	for name, change := range map[string]func(made Cluster){
-		"ended":          func(made Cluster) { w.Update(func(tx *store.Tx) error { return c.Delete(tx, made.ID) }) },
-		"other agents":   func(made Cluster) { enroll(made.ID, made.IssuerURL, other) },
-		"another issuer": func(made Cluster) { enroll(made.ID, "https://self.example", subject) },
+		"ended": func(made Cluster) {
+			w.Update(func(tx *store.Tx) error { return c.Delete(tx, made.ID, made.ResourceID) })
+		},
+		"other agents":   func(made Cluster) { enroll(made, made.IssuerURL, other) },
+		"another issuer": func(made Cluster) { enroll(made, "https://self.example", subject) },
 		"issuer disabled": func(made Cluster) {
 			made.IssuerEnabled = false
 			w.Update(func(tx *store.Tx) error { _, err := c.Put(tx, made); return err })
@@ -53,7 +55,7 @@ func TestReportRaces(t *testing.T) {
 				made, err = c.Put(tx, Cluster{TenantID: cloudtest.TenantID, IssuerEnabled: true, SelfHostedIssuerURL: "https://self.example", ResourceID: name})
 				return err
 			})
-			enroll(made.ID, made.IssuerURL, subject)
+			enroll(made, made.IssuerURL, subject)
 			proved, _ := c.entry(made.ID)
 			change(made)
 			err := c.takeReport(t.Context(), agent{cluster: proved, subject: subject, pod: "p"}, channel.Report{Component: "webhook"})

@@ -70,7 +70,7 @@ func TestStatus(t *testing.T) {
 		t.Errorf("after silence: %+v", s)
 	}
 	// Nothing is left of a cluster that is gone.
-	w.Update(func(tx *store.Tx) error { return w.clusters.Delete(tx, c.ID) })
+	w.Update(func(tx *store.Tx) error { return w.clusters.Delete(tx, c.ID, c.ResourceID) })
 	if left := w.Entries("clusters/"); len(left) != 0 {
 		t.Errorf("left: %v", left)
 	}

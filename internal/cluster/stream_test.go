@@ -80,7 +80,7 @@ func TestAgentsAreTold(t *testing.T) {
 		now, _ := state.Cluster()
 		return slices.Equal(now.KeyIDs, []string{"one", "three"})
 	})
-	w.Update(func(tx *store.Tx) error { return w.clusters.Delete(tx, c.ID) })
+	w.Update(func(tx *store.Tx) error { return w.clusters.Delete(tx, c.ID, c.ResourceID) })
 	channeltest.Until(t, state, "the cluster is deleted", func() bool { return !state.Synced() })
 }
 
@@ -270,7 +270,9 @@ func TestStreamsEnd(t *testing.T) {
 	}{
 		{"agent", func(c cluster.Cluster) { w.enroll(c, []string{"system:serviceaccount:x:y"}, key) }},
 		{"key", func(c cluster.Cluster) { w.enroll(c, []string{agentSubject}, signers[1]()) }},
-		{"cluster", func(c cluster.Cluster) { w.Update(func(tx *store.Tx) error { return w.clusters.Delete(tx, c.ID) }) }},
+		{"cluster", func(c cluster.Cluster) {
+			w.Update(func(tx *store.Tx) error { return w.clusters.Delete(tx, c.ID, c.ResourceID) })
+		}},
 		{"issuer", func(c cluster.Cluster) {
 			c.IssuerEnabled = false
 			w.Update(func(tx *store.Tx) error { _, err := w.clusters.Put(tx, c); return err })

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -25,7 +26,7 @@ const maxIssuerURL = 600
 // Put makes a cluster, or brings its record in step with its resource, in the
 // transaction. An empty ID makes one; the ID, the tenant and the assigned issuer
 // are then the cluster's for its life. An enrolment stays as long as the resource
-// allows its issuer.
+// allows its issuer. It is an error if the cluster is another resource's.
 func (c *Clusters) Put(tx *store.Tx, asked Cluster) (Cluster, error) {
 	if asked.SelfHostedIssuerURL != "" {
 		if err := c.checkForeignIssuer(asked.SelfHostedIssuerURL, "properties.oidcIssuerProfile.selfHostedIssuerUrl"); err != nil {
@@ -33,14 +34,14 @@ func (c *Clusters) Put(tx *store.Tx, asked Cluster) (Cluster, error) {
 		}
 	}
 	var r record
+	var err error
 	if asked.ID == "" {
 		asked.ID = uuid.NewString()
 		asked.TenantID = azure.Fold(asked.TenantID)
 		asked.IssuerURL = ""
 	} else {
-		var err error
-		if r, _, err = store.GetJSON[record](tx, key(records, asked.ID)); err != nil {
-			return Cluster{}, fmt.Errorf("reading cluster %s: %w", asked.ID, err)
+		if r, err = recordOf(tx, asked.ID, asked.ResourceID); err != nil {
+			return Cluster{}, err
 		}
 		asked.TenantID, asked.IssuerURL = r.TenantID, r.IssuerURL
 	}
@@ -49,6 +50,19 @@ func (c *Clusters) Put(tx *store.Tx, asked Cluster) (Cluster, error) {
 	}
 	r.Cluster = asked
 	return asked, store.PutJSON(tx, key(records, asked.ID), r)
+}
+
+// recordOf reads the record of a resource's cluster, and fails where the cluster is
+// another's: whatever led to the ID, nobody acts upon a cluster by another resource.
+func recordOf(tx *store.Tx, id, resourceID string) (record, error) {
+	r, _, err := store.GetJSON[record](tx, key(records, id))
+	if err != nil {
+		return record{}, fmt.Errorf("reading cluster %s: %w", id, err)
+	}
+	if azure.Fold(r.ResourceID) != azure.Fold(resourceID) {
+		return record{}, fmt.Errorf("the cluster %s is that of %s, not of %s", id, r.ResourceID, resourceID)
+	}
+	return r, nil
 }
 
 // checkForeignIssuer refuses what is no issuer, or lies where the cloud's own
@@ -73,10 +87,13 @@ func (c *Clusters) checkForeignIssuer(issuer, target string) error {
 	return nil
 }
 
-// Delete removes a cluster with all that is kept of it, in the transaction. One
-// that does not exist is no error. From then on its issuer's documents are gone,
-// its tokens are refused and its agents too.
-func (c *Clusters) Delete(tx *store.Tx, id string) error {
+// Delete removes a resource's cluster with all that is kept of it, in the
+// transaction. One that does not exist is no error, one of another resource is. From
+// then on its issuer's documents are gone, its tokens are refused and its agents too.
+func (c *Clusters) Delete(tx *store.Tx, id, resourceID string) error {
+	if _, err := recordOf(tx, id, resourceID); err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
 	tx.Delete(key(records, id))
 	tx.Delete(key(seenTimes, id))
 	return dropReports(tx, id, func(string, *report) bool { return true })
@@ -106,13 +123,14 @@ type Enrolled struct {
 	change keyChange
 }
 
-// Enroll trusts a cluster's issuer and agents, in the transaction, and takes the
-// place of what an earlier enrolment said: its keys count no more, unless they
-// are given again. [Clusters.AuditEnrolment] is for after the commit.
-func (c *Clusters) Enroll(tx *store.Tx, id string, e Enrolment) (Enrolled, error) {
-	r, _, err := store.GetJSON[record](tx, key(records, id))
+// Enroll trusts the issuer and agents of a resource's cluster, in the transaction,
+// and takes the place of what an earlier enrolment said: its keys count no more,
+// unless they are given again. It is an error if the cluster is another resource's.
+// [Clusters.AuditEnrolment] is for after the commit.
+func (c *Clusters) Enroll(tx *store.Tx, id, resourceID string, e Enrolment) (Enrolled, error) {
+	r, err := recordOf(tx, id, resourceID)
 	if err != nil {
-		return Enrolled{}, fmt.Errorf("reading cluster %s: %w", id, err)
+		return Enrolled{}, err
 	}
 	if err := checkSubjects(e.AgentSubjects); err != nil {
 		return Enrolled{}, err

@@ -43,7 +43,7 @@ func connectedClusters(cfg Config) arm.Type {
 			if err != nil {
 				return err
 			}
-			return cfg.Clusters.Delete(r.Tx, id)
+			return cfg.Clusters.Delete(r.Tx, id, old.ID.String())
 		},
 		Show: func(_ context.Context, res *arm.Resource[rawJSON]) (any, error) {
 			return showConnectedCluster(cfg, res)
@@ -239,7 +239,7 @@ func enrollConnectedCluster(cfg Config, r *arm.Request, res *arm.Resource[rawJSO
 	if err != nil {
 		return 0, nil, err
 	}
-	e, err := cfg.Clusters.Enroll(r.Tx, id, cluster.Enrolment{Issuer: asked.Issuer, Keys: asked.Keys, AgentSubjects: asked.AgentSubjects})
+	e, err := cfg.Clusters.Enroll(r.Tx, id, res.ID.String(), cluster.Enrolment{Issuer: asked.Issuer, Keys: asked.Keys, AgentSubjects: asked.AgentSubjects})
 	if err != nil {
 		return 0, nil, err
 	}
