@@ -28,12 +28,7 @@ func TestResourceGroupCascade(t *testing.T) {
 	assignment := assign(t, groupScope(name), roleReader, *who.Properties.PrincipalID)
 	vault := newVault(t, name)
 	poller, err := groups.BeginDelete(ctx, name, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := poller.PollUntilDone(ctx, nil); err != nil {
-		t.Fatal(err)
-	}
+	finish(t, poller, err)
 	_, err = groups.Get(ctx, name, nil)
 	wantAzureError(t, err, http.StatusNotFound, "ResourceGroupNotFound")
 	wantAzureError(t, getIdentity(ctx, operator(t), name, "who"), http.StatusNotFound, "ResourceGroupNotFound")
@@ -175,12 +170,7 @@ func TestVaultLifecycle(t *testing.T) {
 	recovery := vaultParameters()
 	recovery.Properties.CreateMode = to.Ptr(armkeyvault.CreateModeRecover)
 	poller, err := vaults.BeginCreateOrUpdate(ctx, group, *vault.Name, recovery, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := poller.PollUntilDone(ctx, nil); err != nil {
-		t.Fatal(err)
-	}
+	finish(t, poller, err)
 	// Deleting took the vault's role assignments along, as on Azure: recovery
 	// brings back the contents alone.
 	_, err = secretsClient(vault, operator(t)).GetSecret(ctx, "kept", "", nil)
@@ -193,12 +183,7 @@ func TestVaultLifecycle(t *testing.T) {
 		t.Fatal(err)
 	}
 	purge, err := vaults.BeginPurgeDeleted(ctx, *vault.Name, location, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := purge.PollUntilDone(ctx, nil); err != nil {
-		t.Fatal(err)
-	}
+	finish(t, purge, err)
 	_, err = vaults.GetDeleted(ctx, *vault.Name, location, nil)
 	wantAzureError(t, err, http.StatusNotFound, "DeletedVaultNotFound")
 }

@@ -38,13 +38,7 @@ func newConnectedCluster(t *testing.T, group, name string) armhybridkubernetes.C
 			AgentPublicKeyCertificate: to.Ptr("MII"), Distribution: to.Ptr("kind"), Infrastructure: to.Ptr("generic"),
 		},
 	}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	made, err := poller.PollUntilDone(ctx, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	made := finish(t, poller, err)
 	return made.ConnectedCluster
 }
 
@@ -93,12 +87,7 @@ func TestConnectedClusters(t *testing.T) {
 		t.Error("the cluster is not among those of the subscription")
 	}
 	poller, err := clusters.BeginDelete(ctx, group, "east", nil)
-	if err == nil {
-		_, err = poller.PollUntilDone(ctx, nil)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	finish(t, poller, err)
 	_, err = clusters.Get(ctx, group, "east", nil)
 	wantAzureError(t, err, http.StatusNotFound, "ResourceNotFound")
 }
@@ -112,13 +101,7 @@ func enableIssuer(t *testing.T, id string) string {
 	poller, err := resources.BeginUpdateByID(ctx, id, issuerVersion, armresources.GenericResource{Properties: map[string]any{
 		"oidcIssuerProfile": map[string]any{"enabled": true}, "securityProfile": map[string]any{"workloadIdentity": map[string]any{"enabled": true}},
 	}}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	updated, err := poller.PollUntilDone(ctx, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	updated := finish(t, poller, err)
 	properties, _ := updated.Properties.(map[string]any)
 	profile, _ := properties["oidcIssuerProfile"].(map[string]any)
 	url, _ := profile["issuerUrl"].(string)
@@ -209,12 +192,7 @@ func TestAttachedClusterIssuer(t *testing.T) {
 
 	clusters := must(armhybridkubernetes.NewConnectedClusterClient(world.env.SubscriptionID, operator(t), armOptions()))
 	poller, err := clusters.BeginDelete(ctx, group, "east", nil)
-	if err == nil {
-		_, err = poller.PollUntilDone(ctx, nil)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	finish(t, poller, err)
 	_, err = workload(assertion{}).GetToken(ctx, vaultScope())
 	wantEntraError(t, err, "AADSTS90061")
 }

@@ -186,13 +186,7 @@ func TestSystemAssignedIdentity(t *testing.T) {
 	poller, err := machines.BeginCreateOrUpdate(ctx, group, "vm", armcompute.VirtualMachine{
 		Location: to.Ptr(location), Identity: &armcompute.VirtualMachineIdentity{Type: to.Ptr(armcompute.ResourceIdentityTypeSystemAssigned)},
 	}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	vm, err := poller.PollUntilDone(ctx, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	vm := finish(t, poller, err)
 	own := must(armmsi.NewSystemAssignedIdentitiesClient(operator(t), armOptions()))
 	got, err := own.GetByScope(ctx, *vm.ID, nil)
 	if err != nil {
@@ -216,12 +210,7 @@ func TestSystemAssignedIdentity(t *testing.T) {
 	wantAzureError(t, again, http.StatusConflict, "RoleAssignmentExists")
 
 	deletion, err := machines.BeginDelete(ctx, group, "vm", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := deletion.PollUntilDone(ctx, nil); err != nil {
-		t.Fatal(err)
-	}
+	finish(t, deletion, err)
 	_, err = own.GetByScope(ctx, *vm.ID, nil)
 	wantAzureError(t, err, http.StatusNotFound, "ResourceNotFound")
 	other := must(armauthorization.NewRoleAssignmentsClient(world.env.SubscriptionID, operator(t), armOptions()))
@@ -270,13 +259,7 @@ func TestDisk(t *testing.T) {
 		Location: to.Ptr(location), SKU: &armcompute.DiskSKU{Name: to.Ptr(armcompute.DiskStorageAccountTypesPremiumLRS)},
 		Properties: &armcompute.DiskProperties{CreationData: &armcompute.CreationData{CreateOption: to.Ptr(armcompute.DiskCreateOptionEmpty)}, DiskSizeGB: to.Ptr(int32(10))},
 	}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	made, err := poller.PollUntilDone(ctx, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	made := finish(t, poller, err)
 	if *made.Properties.DiskSizeGB != 10 || *made.Properties.UniqueID == "" {
 		t.Fatalf("made %+v", made.Properties)
 	}
@@ -289,12 +272,7 @@ func TestDisk(t *testing.T) {
 		t.Fatalf("listed %d resources", len(page.Value))
 	}
 	deletion, err := disks.BeginDelete(ctx, group, "data", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := deletion.PollUntilDone(ctx, nil); err != nil {
-		t.Fatal(err)
-	}
+	finish(t, deletion, err)
 }
 
 // TestNetworkScopes makes a network with its subnets in one request: each subnet
@@ -312,12 +290,7 @@ func TestNetworkScopes(t *testing.T) {
 			map[string]any{"name": "pods", "properties": map[string]any{"addressPrefix": "10.0.1.0/24"}},
 		}},
 	}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := poller.PollUntilDone(ctx, nil); err != nil {
-		t.Fatal(err)
-	}
+	finish(t, poller, err)
 	assign(t, network+"/subnets/nodes", roleReader, *who.Properties.PrincipalID)
 	reader := must(armresources.NewClient(world.env.SubscriptionID, who.credential(t), armOptions()))
 	got, err := reader.GetByID(ctx, network+"/subnets/nodes", version, nil)

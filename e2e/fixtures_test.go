@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/authorization/armauthorization/v2"
@@ -32,6 +33,19 @@ func must[T any](v T, err error) T {
 		panic(err)
 	}
 	return v
+}
+
+// finish waits for the end of an operation that was begun, which must go well.
+func finish[T any](t *testing.T, poller *runtime.Poller[T], err error) T {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended, err := poller.PollUntilDone(testContext(t), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ended
 }
 
 // newGroup makes a resource group that goes when the test ends, with all that
@@ -131,13 +145,7 @@ func newVault(t *testing.T, group string) armkeyvault.Vault {
 	vaults := must(armkeyvault.NewVaultsClient(world.env.SubscriptionID, operator(t), armOptions()))
 	name := "v" + strings.ReplaceAll(uuid.NewString(), "-", "")[:20]
 	poller, err := vaults.BeginCreateOrUpdate(ctx, group, name, vaultParameters(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	made, err := poller.PollUntilDone(ctx, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	made := finish(t, poller, err)
 	assign(t, *made.ID, roleSecretsOfficer, world.env.Bootstrap.ObjectID)
 	return made.Vault
 }

@@ -164,13 +164,7 @@ func TestRehearsedDelays(t *testing.T) {
 	parameters := vaultParameters()
 	parameters.Properties.TenantID = to.Ptr(r.TenantID)
 	poller, err := vaults.BeginCreateOrUpdate(ctx, "rg", "v"+strings.ReplaceAll(uuid.NewString(), "-", "")[:20], parameters, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	vault, err := poller.PollUntilDone(ctx, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	vault := finish(t, poller, err)
 	secrets := must(azsecrets.NewClient(*vault.Properties.VaultURI, workload(), &azsecrets.ClientOptions{ClientOptions: r.options()}))
 	read := func() error {
 		_, err := secrets.GetSecret(ctx, "greeting", "", nil)
