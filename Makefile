@@ -80,7 +80,7 @@ bench: $(KUBE) ## the benchmarks
 	cd e2e && go test -run '^$$' -bench . -benchtime 10x ./pods
 
 .PHONY: check
-check: fmt vet lint vuln ## format, vet, lint, known vulnerabilities and the house rules
+check: fmt generated vet lint vuln ## format, what is generated, vet, lint, known vulnerabilities and the house rules
 	go test .
 
 .PHONY: fmt
@@ -89,9 +89,17 @@ fmt: ## fails on files that gofmt would change
 	if [ -n "$$unformatted" ]; then echo "gofmt -w these files:"; echo "$$unformatted"; exit 1; fi
 
 .PHONY: generate
-generate: ## what is made from types: apis' copies and custom resource definitions
-	cd tools && go build -o $(CURDIR)/$(TOOLS)/controller-gen sigs.k8s.io/controller-tools/cmd/controller-gen
+generate: $(TOOLS)/controller-gen ## what is made from types: apis' copies and custom resource definitions
 	$(TOOLS)/controller-gen object paths=./apis/... crd output:crd:dir=apis/aadpodidentity/crds
+
+.PHONY: generated
+generated: $(TOOLS)/controller-gen ## fails on what "make generate" would change
+	@out=$$(mktemp -d); trap 'rm -rf "$$out"' EXIT; \
+	$(TOOLS)/controller-gen object paths=./apis/... crd output:object:dir="$$out/v1" output:crd:dir="$$out/crds"; \
+	for f in v1/zz_generated.deepcopy.go crds; do diff -r apis/aadpodidentity/$$f "$$out/$$f" || { echo "make generate"; exit 1; }; done
+
+$(TOOLS)/controller-gen: tools/go.mod tools/go.sum
+	cd tools && GOBIN=$(CURDIR)/$(TOOLS) go install sigs.k8s.io/controller-tools/cmd/controller-gen
 
 .PHONY: vet
 vet: ## go vet, in every module
