@@ -205,6 +205,9 @@ func TestAgentsAreRecorded(t *testing.T) {
 	bad := w.token(c, key, map[string]any{"sub": "system:serviceaccount:shop:orders"})
 	w.report(c, good, channel.Report{Component: "webhook"}).Want(t, http.StatusOK)
 	w.report(c, bad, channel.Report{Component: "webhook"}).Want(t, http.StatusForbidden)
+	// Nobody's requests, for nothing that is there, fill no log.
+	w.report(c, "", channel.Report{Component: "webhook"}).Want(t, http.StatusUnauthorized)
+	w.report(cluster.Cluster{ID: "00000000-0000-4000-8000-000000000000"}, good, channel.Report{Component: "webhook"}).Want(t, http.StatusNotFound)
 	var allowed, denied bool
 	for _, r := range w.Records() {
 		if r.Action != "Microsoft.Kubernetes/connectedClusters/reports/write" {

@@ -108,18 +108,20 @@ func (c *Channel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	serve(w, r)
 }
 
-// admit proves the agent of a request and records that, or that it could not.
+// admit proves the agent of a request and records that, or that it could not. A
+// request without a token, or for no cluster that there is, is nobody's and asks for
+// nothing that exists: it is counted, and fills no audit log.
 func (c *Channel) admit(r *http.Request, action string) (raw string, a agent, refused *azure.Error) {
 	raw, refused = bearer(r)
 	if refused == nil {
 		a, refused = c.authenticator.agent(r.Context(), r.PathValue("cluster"), raw)
 	}
+	if a.cluster == nil {
+		return raw, a, refused
+	}
 	record := audit.Record{
 		Kind: audit.KindAuthorization, Result: audit.ResultAllowed, Action: "Microsoft.Kubernetes/connectedClusters/" + action,
-		Detail: map[string]string{"plane": "agents"},
-	}
-	if a.cluster != nil {
-		record.TenantID, record.Scope = a.cluster.TenantID, a.cluster.ResourceID
+		TenantID: a.cluster.TenantID, Scope: a.cluster.ResourceID, Detail: map[string]string{"plane": "agents"},
 	}
 	switch {
 	case refused == nil:
