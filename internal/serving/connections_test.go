@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/lanyard-id/lanyard/internal/standin"
 )
 
 // noCertificates are of a server whose certificate nobody looks at.
@@ -45,11 +47,11 @@ func TestConnectionsOfOneAddress(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+	dialer := standin.Neighbour(t)
 	dial := func(server string) net.Conn {
 		conn, err := dialer.DialContext(ctx, "tcp", s.Addr(server).String())
 		if err != nil {
-			t.Skipf("there is no further loopback address: %v", err)
+			t.Fatal(err)
 		}
 		t.Cleanup(func() { conn.Close() })
 		return conn

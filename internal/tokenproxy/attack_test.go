@@ -8,18 +8,19 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/lanyard-id/lanyard/internal/standin"
 )
 
-// dialFrom connects to the token proxy from one of the machine's own addresses, as
-// another pod would.
-func (r *running) dialFrom(t *testing.T, address string) net.Conn {
+// dialAsAnother connects to the token proxy as another pod would.
+func (r *running) dialAsAnother(t *testing.T) net.Conn {
 	t.Helper()
 	config := r.client.Transport.(*http.Transport).TLSClientConfig.Clone()
 	config.NextProtos = nil
-	dialer := &tls.Dialer{NetDialer: &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}, Config: config}
+	dialer := &tls.Dialer{NetDialer: standin.Neighbour(t), Config: config}
 	conn, err := dialer.DialContext(t.Context(), "tcp", r.Addr("token proxy").String())
 	if err != nil {
-		t.Skipf("there is no further loopback address: %v", err)
+		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
 	return conn
@@ -31,7 +32,7 @@ func (r *running) dialFrom(t *testing.T, address string) net.Conn {
 func TestSlowRequestsBlockNobody(t *testing.T) {
 	r := start(t, nil)
 	for range maxDeciding + 8 {
-		conn := r.dialFrom(t, "127.0.0.2")
+		conn := r.dialAsAnother(t)
 		fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: proxy.example\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000\r\n\r\ngrant_type=", tokenPath)
 	}
 	r.until(t, "the slow requests are there", func() bool {
