@@ -7,7 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
+
+	"github.com/lanyard-id/lanyard/internal/azure"
 )
 
 // checkIdentity refuses to mix two clusters up: what one's service accounts may
@@ -15,7 +16,7 @@ import (
 func (r *attachRun) checkIdentity(ctx context.Context) error {
 	cloud := r.arm.env.Endpoints.ResourceManager
 	if b := r.before; b != nil {
-		if !strings.EqualFold(b.ResourceID, r.id.String()) || b.Cloud != cloud {
+		if !azure.EqualFold(b.ResourceID, r.id.String()) || b.Cloud != cloud {
 			return fmt.Errorf("this cluster is attached already, as %s of the cloud %s: take it out with `lanyard detach %s` first, by that cloud's environment file, or with --cluster-only where that cloud is no more", b.ResourceID, b.Cloud, b.ResourceID)
 		}
 		return nil

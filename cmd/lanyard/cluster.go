@@ -150,7 +150,7 @@ func (p *clusterPlace) add(cmd *cobra.Command) {
 func (p *clusterPlace) check(name string) error {
 	if strings.HasPrefix(name, "/") {
 		id, err := azure.ParseResourceID(name)
-		if err != nil || !strings.EqualFold(id.Type(), "Microsoft.Kubernetes/"+connectedClustersType) {
+		if err != nil || !azure.EqualFold(id.Type(), "Microsoft.Kubernetes/"+connectedClustersType) {
 			return command.Usagef("%q is not the resource ID of a connected cluster", name)
 		}
 		if p.group != "" || p.subscription != "" {

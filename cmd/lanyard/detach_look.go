@@ -108,12 +108,12 @@ func (r *detachRun) lookAtCluster(ctx context.Context) error {
 // the cloud, whose subscription a name lies in is not known.
 func (r *detachRun) means(id string) bool {
 	if r.arm != nil {
-		return strings.EqualFold(id, r.id.String())
+		return azure.EqualFold(id, r.id.String())
 	}
 	if strings.HasPrefix(r.name, "/") {
-		return strings.EqualFold(id, r.name)
+		return azure.EqualFold(id, r.name)
 	}
 	of, err := azure.ParseResourceID(id)
-	return err == nil && strings.EqualFold(of.Name(), r.name) && strings.EqualFold(of.ResourceGroup(), r.place.group) &&
-		(r.place.subscription == "" || strings.EqualFold(of.SubscriptionID(), r.place.subscription))
+	return err == nil && azure.EqualFold(of.Name(), r.name) && azure.EqualFold(of.ResourceGroup(), r.place.group) &&
+		(r.place.subscription == "" || azure.EqualFold(of.SubscriptionID(), r.place.subscription))
 }

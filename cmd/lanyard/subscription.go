@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
+	"github.com/lanyard-id/lanyard/internal/azure"
 	"github.com/lanyard-id/lanyard/internal/command"
 )
 
@@ -74,7 +75,7 @@ func (c *armClient) subscription(ctx context.Context, name string) (subscription
 	if err != nil {
 		return subscription{}, err
 	}
-	if i := slices.IndexFunc(all, func(s subscription) bool { return strings.EqualFold(s.SubscriptionID, name) }); i >= 0 {
+	if i := slices.IndexFunc(all, func(s subscription) bool { return azure.EqualFold(s.SubscriptionID, name) }); i >= 0 {
 		return all[i], nil
 	}
 	all = slices.DeleteFunc(all, func(s subscription) bool { return !strings.EqualFold(s.DisplayName, name) })

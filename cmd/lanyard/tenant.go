@@ -85,11 +85,11 @@ func (c *armClient) tenant(ctx context.Context, name string) (tenantProperties, 
 	}
 	var named []tenantProperties
 	for _, t := range all {
-		if strings.EqualFold(t.TenantID, name) {
+		if azure.EqualFold(t.TenantID, name) {
 			return t, nil
 		}
 		for _, domain := range t.Domains {
-			if strings.EqualFold(domain, name) {
+			if azure.EqualFold(domain, name) {
 				return t, nil
 			}
 		}

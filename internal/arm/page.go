@@ -66,7 +66,7 @@ func (x *exchange) answerPage(items []json.RawMessage, last string, extra map[st
 func (x *exchange) nextLink(last string) string {
 	q := url.Values{}
 	for name, values := range x.query {
-		if !strings.EqualFold(name, "$skiptoken") {
+		if !azure.EqualFold(name, "$skiptoken") {
 			q[name] = values
 		}
 	}

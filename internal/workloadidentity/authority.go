@@ -9,6 +9,8 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 	"golang.org/x/net/http/httpproxy"
+
+	"github.com/lanyard-id/lanyard/internal/azure"
 )
 
 // chooseAuthority settles which way the pod takes to the token service, and
@@ -85,7 +87,7 @@ func (d *decision) checkHostAliases() error {
 		}
 		for _, name := range alias.Hostnames {
 			switch {
-			case strings.EqualFold(name, d.authorityName):
+			case azure.EqualFold(name, d.authorityName):
 				return deny("the pod's host alias leads %s to %s, and so its tokens; the cloud is at %s. Remove the alias",
 					d.authorityName, alias.IP, d.settings.Cloud.Address)
 			case slices.Contains(d.settings.Cloud.Hosts, strings.ToLower(name)):
@@ -111,7 +113,7 @@ func (d *decision) hostAliases() {
 	at := slices.IndexFunc(aliases, func(a HostAlias) bool { return sameAddress(a.IP, d.settings.Cloud.Address) })
 	var missing []jsontext.Value
 	for _, name := range append([]string{d.authorityName}, d.settings.Cloud.Hosts...) {
-		same := func(has string) bool { return strings.EqualFold(has, name) }
+		same := func(has string) bool { return azure.EqualFold(has, name) }
 		has := func(a HostAlias) bool { return slices.ContainsFunc(a.Hostnames, same) }
 		if !slices.ContainsFunc(aliases, has) {
 			missing = append(missing, appendString(nil, name))

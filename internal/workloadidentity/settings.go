@@ -8,6 +8,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/lanyard-id/lanyard/internal/azure"
 )
 
 // Settings are the operator's choices, the same for every pod.
@@ -106,7 +108,7 @@ func (c *CustomTokenEndpoint) validate() error {
 		return errors.New("--custom-token-endpoint-annotation-suffix must be set with --custom-token-endpoint-audience")
 	case c.Audience == "":
 		return errors.New("--custom-token-endpoint-audience must be set with --custom-token-endpoint-annotation-suffix")
-	case strings.EqualFold(c.Audience, DefaultAudience):
+	case azure.EqualFold(c.Audience, DefaultAudience):
 		return fmt.Errorf("--custom-token-endpoint-audience must not be the default audience %q", DefaultAudience)
 	}
 	if problems := validation.IsQualifiedName(strings.ToLower(c.annotation())); len(problems) > 0 {
@@ -205,7 +207,7 @@ var authorityHosts = map[string]string{
 // pointed at a cloud of one's own.
 func AuthorityHost(env Environment) (string, error) {
 	name := env.Getenv("AZURE_ENVIRONMENT")
-	if !strings.EqualFold(name, "AzureStackCloud") {
+	if !azure.EqualFold(name, "AzureStackCloud") {
 		if host, ok := authorityHosts[strings.ToUpper(name)]; ok {
 			return host, nil
 		}
