@@ -41,12 +41,12 @@ func newPaces() *paces {
 func (p *paces) admit(a agent, component string, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	const pause = channel.ReportPauseSeconds * time.Second
 	pod := a.cluster.ID + "/" + a.pod
 	source := pod + "/" + component
-	if last, ok := p.last[source]; ok && now.Sub(last) < channel.ReportPauseSeconds*time.Second {
+	if last, ok := p.last[source]; ok && now.Sub(last) < pause {
 		return false
 	}
-	const pause = channel.ReportPauseSeconds * time.Second
 	if !limiter(p.pods, pod, rate.Every(pause/podComponents), podComponents).AllowN(now, 1) ||
 		!limiter(p.clusters, a.cluster.ID, clusterPerSecond, clusterReports).AllowN(now, 1) {
 		return false
